@@ -1,0 +1,15 @@
+//! The one build script: turns `idl/` into what `OUT_DIR` holds.
+
+use std::path::Path;
+
+fn main() -> anyhow::Result<()> {
+    let manifest = std::env::var("CARGO_MANIFEST_DIR")?;
+    let package = std::env::var("CARGO_PKG_NAME")?;
+    let root = if package == "guestfsd" {
+        Path::new(&manifest).to_path_buf()
+    } else {
+        Path::new(&manifest).join("..")
+    };
+    let out = std::env::var("OUT_DIR")?;
+    codegen::compile(&root.join("idl"), Path::new(&out))
+}

@@ -1,0 +1,1 @@
+//! The handlers of guestfsd, and what they share.

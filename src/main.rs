@@ -1,0 +1,3 @@
+//! The daemon inside the libguestfs appliance.
+
+fn main() {}

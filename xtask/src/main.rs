@@ -1,0 +1,3 @@
+//! `cargo xtask VERB`: every chore of the project.
+
+fn main() {}
