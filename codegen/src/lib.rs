@@ -5,7 +5,21 @@
 
 use std::path::Path;
 
+pub mod diagnostics;
 pub mod model;
+
+use diagnostics::Diagnostics;
+use model::Model;
+
+/// Reads, parses, checks and resolves every `AREA/MODULE.idl` below `idl`.
+///
+/// # Errors
+///
+/// Everything that is wrong, in all files.
+pub fn load(idl: &Path) -> Result<Model, Diagnostics> {
+    let _ = idl;
+    Ok(Model::default())
+}
 
 /// Compiles the IDL directory `idl` into `out`.
 ///

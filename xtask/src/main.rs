@@ -1,3 +1,50 @@
 //! `cargo xtask VERB`: every chore of the project.
+//!
+//! One module per verb, with an `Args` (clap) that has a `run` method.
 
-fn main() {}
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod lock;
+mod status;
+
+/// The project's chores.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    Lock(lock::Args),
+    Status(status::Args),
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().verb {
+        Verb::Lock(args) => args.run(),
+        Verb::Status(args) => args.run(),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The repository's root: xtask is only ever run from a checkout.
+fn repository() -> PathBuf {
+    let manifest = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    manifest.parent().map(PathBuf::from).unwrap_or(manifest)
+}
+
+/// The resolved IDL.
+fn model() -> anyhow::Result<codegen::model::Model> {
+    Ok(codegen::load(&repository().join("idl"))?)
+}
