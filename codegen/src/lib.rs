@@ -3,12 +3,20 @@
 //! The stages are files of their own: `idl.pest` (shapes) -> [`parse`] ->
 //! [`ast`] (with spans) -> [`check`] -> [`model`] (resolved) -> [`emit`].
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+pub mod ast;
+mod check;
+mod clauses;
 pub mod diagnostics;
+mod lower;
 pub mod model;
+pub mod parse;
+mod suggest;
+mod types;
 
-use diagnostics::Diagnostics;
+use diagnostics::{Diagnostic, Diagnostics, Source};
 use model::Model;
 
 /// Reads, parses, checks and resolves every `AREA/MODULE.idl` below `idl`.
@@ -17,8 +25,63 @@ use model::Model;
 ///
 /// Everything that is wrong, in all files.
 pub fn load(idl: &Path) -> Result<Model, Diagnostics> {
-    let _ = idl;
-    Ok(Model::default())
+    let mut wrong = Diagnostics::default();
+    let mut files = Vec::new();
+    for (area, name, path) in idl_files(idl, &mut wrong) {
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) => {
+                wrong.push(Diagnostic::general(format!("{}: {error}", path.display())));
+                continue;
+            }
+        };
+        match parse::parse(&area, &name, &Arc::new(Source { path, text })) {
+            Ok(file) => files.push(file),
+            Err(error) => wrong.push(error),
+        }
+    }
+    let all_parsed = wrong.is_empty();
+    check::check(&files, all_parsed, &mut wrong);
+    if wrong.is_empty() {
+        Ok(lower::lower(&files))
+    } else {
+        wrong.sort();
+        Err(wrong)
+    }
+}
+
+/// Area, module name and path of every IDL file, ordered by area and then by name.
+fn idl_files(idl: &Path, wrong: &mut Diagnostics) -> Vec<(String, String, PathBuf)> {
+    let mut list = |directory: &Path| -> Vec<PathBuf> {
+        let read = std::fs::read_dir(directory).and_then(|entries| {
+            entries
+                .map(|entry| entry.map(|entry| entry.path()))
+                .collect::<Result<Vec<_>, _>>()
+        });
+        read.unwrap_or_else(|error| {
+            wrong.push(Diagnostic::general(format!(
+                "{}: {error}",
+                directory.display()
+            )));
+            Vec::new()
+        })
+    };
+    let areas = list(idl)
+        .into_iter()
+        .filter(|path| path.is_dir())
+        .collect::<Vec<_>>();
+    let mut files: Vec<_> = areas
+        .iter()
+        .flat_map(|area| list(area))
+        .filter(|path| path.extension().is_some_and(|extension| extension == "idl"))
+        .filter_map(|path| {
+            let name = path.file_stem()?.to_str()?.to_owned();
+            let area = path.parent()?.file_name()?.to_str()?.to_owned();
+            Some((area, name, path))
+        })
+        .collect();
+    files.sort();
+    files
 }
 
 /// Compiles the IDL directory `idl` into `out`.
@@ -27,7 +90,9 @@ pub fn load(idl: &Path) -> Result<Model, Diagnostics> {
 ///
 /// All diagnostics of the IDL at once, or a file that could not be read or written.
 pub fn compile(idl: &Path, out: &Path) -> anyhow::Result<()> {
+    // Cargo looks at everything below a directory.
     println!("cargo::rerun-if-changed={}", idl.display());
-    let _ = out;
+    let model = load(idl)?;
+    let _ = (model, out);
     Ok(())
 }
