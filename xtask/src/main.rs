@@ -7,7 +7,12 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod appliance;
+mod install;
+mod kvm;
 mod lock;
+mod packages;
+mod process;
 mod status;
 
 /// The project's chores.
@@ -20,12 +25,16 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Verb {
+    Appliance(appliance::Args),
+    Install(install::Args),
     Lock(lock::Args),
     Status(status::Args),
 }
 
 fn main() -> ExitCode {
     let result = match Cli::parse().verb {
+        Verb::Appliance(args) => args.run(),
+        Verb::Install(args) => args.run(),
         Verb::Lock(args) => args.run(),
         Verb::Status(args) => args.run(),
     };
