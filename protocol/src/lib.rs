@@ -1,1 +1,39 @@
-//! The libguestfs wire protocol.
+//! The libguestfs wire protocol: its runtime, and what codegen makes of the IDL.
+//!
+//! Handlers need the argument types ([`GuestPath`], [`Device`], [`Mountable`],
+//! ...), the stream types ([`FileIn`], [`FileOut`], [`Progress`]), [`Error`]
+//! and the traits in [`api`]. [`serve`] is the loop that reads calls, and
+//! [`api::dispatch`] takes each to its handler.
+//!
+//! The wire format is that of `guestfs_protocol.x`: XDR (RFC 4506) messages,
+//! each after a 4-byte length word, some values of which are flags.
+
+pub mod channel;
+#[cfg(feature = "client")]
+pub mod client;
+mod error;
+mod feature;
+mod file_in;
+mod file_out;
+mod host;
+mod progress;
+pub mod resolve;
+mod server;
+mod types;
+pub mod wire;
+pub mod xdr;
+
+pub use error::{Context, Error, Result, strerror};
+pub use feature::{ActionInfo, FeatureInfo, Probe};
+pub use file_in::FileIn;
+pub use file_out::{FileOut, FileSender, Sent};
+pub use host::{Arguments, Call, DeviceNames, Host, Reply};
+pub use progress::{Progress, Pulse};
+pub use server::{Ended, serve};
+pub use types::{Device, DeviceOrPath, Filename, GuestPath, Key, Mountable, MountableOrPath};
+
+/// What codegen makes of the IDL: structures, option structures, one trait per
+/// IDL file, the features, and the dispatch table.
+pub mod api {
+    include!(concat!(env!("OUT_DIR"), "/api.rs"));
+}
