@@ -159,7 +159,7 @@ impl FileSender<'_> {
             if left == 0 {
                 return Ok(total);
             }
-            if self.end > REPLY_LEN {
+            if self.end >= REPLY_LEN + BATCH * SLOT {
                 self.flush_chunks()?;
             }
             let read = self.read_batch(&from, left)?;
@@ -176,7 +176,9 @@ impl FileSender<'_> {
         let begin = self.end;
         let mut left = usize::try_from(left).unwrap_or(usize::MAX);
         let mut slices = Vec::with_capacity(BATCH);
-        for slot in self.buffer[begin..].chunks_exact_mut(SLOT).take(BATCH) {
+        // What is after this belongs to the last chunk's prefix.
+        let room = &mut self.buffer[begin..REPLY_LEN + (BATCH + 1) * SLOT];
+        for slot in room.chunks_exact_mut(SLOT) {
             let take = left.min(CHUNK_MAX);
             if take == 0 {
                 break;
@@ -207,11 +209,7 @@ impl FileSender<'_> {
             Ok(true) => {
                 self.input.stream = Stream::Sent;
                 // The reply may not have left yet.
-                let keep = if self.buffer[..4] == (HEADER_LEN as u32).to_be_bytes() {
-                    REPLY_LEN
-                } else {
-                    0
-                };
+                let keep = REPLY_LEN - self.unsent();
                 let mut bytes = self.buffer[..keep].to_vec();
                 bytes.extend_from_slice(&cancelled_chunk());
                 if let Err(fatal) = self.output.send(&bytes) {

@@ -8,6 +8,19 @@
 //! The wire format is that of `guestfs_protocol.x`: XDR (RFC 4506) messages,
 //! each after a 4-byte length word, some values of which are flags.
 
+/// Writes a line to stderr, as `eprintln!` does, but goes on when that fails:
+/// a log that nobody reads must not end the daemon.
+#[macro_export]
+macro_rules! log {
+    ($($arg:tt)*) => {{
+        use std::io::Write as _;
+        let mut line = format!($($arg)*);
+        line.push('\n');
+        // There is nowhere left to report a log that cannot be written.
+        let _ = std::io::stderr().write_all(line.as_bytes());
+    }};
+}
+
 pub mod channel;
 #[cfg(feature = "client")]
 pub mod client;
@@ -15,7 +28,8 @@ mod error;
 mod feature;
 mod file_in;
 mod file_out;
-mod host;
+#[doc(hidden)]
+pub mod host;
 mod progress;
 pub mod resolve;
 mod server;

@@ -11,6 +11,7 @@ use crate::feature::ActionInfo;
 use crate::file_in::drain;
 use crate::file_out::cancelled_chunk;
 use crate::host::{Call, Host, Reply};
+use crate::log;
 use crate::wire::{
     CANCEL_FLAG, DIRECTION_CALL, ERROR_LEN, Header, LAUNCH_FLAG, PROGRAM, PROTOCOL_VERSION,
     STATUS_ERROR, STATUS_OK,
@@ -83,7 +84,7 @@ where
     let info = api::action(header.procedure);
     let name = info.map_or("UNKNOWN PROCEDURE", |info| info.name);
     if verbose {
-        eprintln!(
+        log!(
             "guestfsd: <= {name} ({:#x}) request length {} bytes",
             header.procedure,
             message.len()
@@ -121,7 +122,7 @@ where
     }
     if verbose {
         let hundredths = started.elapsed().as_millis() / 10;
-        eprintln!(
+        log!(
             "guestfsd: => {name} ({:#x}) took {}.{:02} secs",
             header.procedure,
             hundredths / 100,
@@ -185,12 +186,12 @@ fn fail(input: &mut Input, output: &Output, header: &Header, error: &Error) -> R
         }
         Stream::Outgoing => {
             // The reply has said that all is well, so the message can only go to the log.
-            eprintln!("guestfsd: error: {error}");
+            log!("guestfsd: error: {error}");
             input.stream = Stream::Sent;
             output.send(&cancelled_chunk())
         }
         Stream::Sent => {
-            eprintln!("guestfsd: error: {error}");
+            log!("guestfsd: error: {error}");
             Ok(())
         }
         Stream::None | Stream::Received | Stream::LibraryGaveUp => {
@@ -200,7 +201,7 @@ fn fail(input: &mut Input, output: &Output, header: &Header, error: &Error) -> R
 }
 
 fn send_error(output: &Output, header: &Header, error: &Error) -> Result<(), Fatal> {
-    eprintln!("guestfsd: error: {error}");
+    log!("guestfsd: error: {error}");
     let mut message = error.message().as_bytes();
     if message.len() > ERROR_LEN {
         message = &message[..error.message().floor_char_boundary(ERROR_LEN)];
