@@ -10,6 +10,7 @@ pub mod ast;
 mod check;
 mod clauses;
 pub mod diagnostics;
+pub mod emit;
 mod lower;
 pub mod model;
 pub mod parse;
@@ -93,6 +94,5 @@ pub fn compile(idl: &Path, out: &Path) -> anyhow::Result<()> {
     // Cargo looks at everything below a directory.
     println!("cargo::rerun-if-changed={}", idl.display());
     let model = load(idl)?;
-    let _ = (model, out);
-    Ok(())
+    emit::rust(&model, out)
 }
