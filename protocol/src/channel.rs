@@ -335,7 +335,10 @@ pub fn open(fd: OwnedFd) -> (Input, Output) {
 }
 
 /// Writes all the slices.
-pub(crate) fn write_all_vectored(fd: BorrowedFd<'_>, mut slices: &mut [IoSlice<'_>]) -> io::Result<()> {
+pub(crate) fn write_all_vectored(
+    fd: BorrowedFd<'_>,
+    mut slices: &mut [IoSlice<'_>],
+) -> io::Result<()> {
     IoSlice::advance_slices(&mut slices, 0);
     while !slices.is_empty() {
         match nix::sys::uio::writev(fd, slices) {

@@ -184,7 +184,9 @@ impl FileSender<'_> {
                 break;
             }
             left -= take;
-            slices.push(IoSliceMut::new(&mut slot[CHUNK_PREFIX..CHUNK_PREFIX + take]));
+            slices.push(IoSliceMut::new(
+                &mut slot[CHUNK_PREFIX..CHUNK_PREFIX + take],
+            ));
         }
         let read = loop {
             match nix::sys::uio::readv(from, &mut slices) {

@@ -4,9 +4,7 @@ use nix::errno::Errno;
 
 use crate::error::{Error, Result};
 use crate::host::Host;
-use crate::types::{
-    Device, DeviceOrPath, Filename, GuestPath, Mountable, MountableOrPath,
-};
+use crate::types::{Device, DeviceOrPath, Filename, GuestPath, Mountable, MountableOrPath};
 
 /// The prefix of a btrfs subvolume among mountables.
 const BTRFSVOL: &[u8] = b"btrfsvol:";
@@ -65,7 +63,10 @@ pub fn device<H: Host + ?Sized>(host: &mut H, bytes: &[u8]) -> Result<Device> {
         Ok(name) => host.translate_device(name),
         Err(_) => Err(Error::with_errno(
             Errno::EINVAL,
-            format!("{}: expecting a device name", String::from_utf8_lossy(bytes)),
+            format!(
+                "{}: expecting a device name",
+                String::from_utf8_lossy(bytes)
+            ),
         )),
     }
 }

@@ -11,7 +11,6 @@ use crate::feature::ActionInfo;
 use crate::file_in::drain;
 use crate::file_out::cancelled_chunk;
 use crate::host::{Call, Host, Reply};
-use crate::log;
 use crate::wire::{
     CANCEL_FLAG, DIRECTION_CALL, ERROR_LEN, Header, LAUNCH_FLAG, PROGRAM, PROTOCOL_VERSION,
     STATUS_ERROR, STATUS_OK,

@@ -1,10 +1,10 @@
 //! A method of the typed client for every action, pending ones included.
 
 use proc_macro2::TokenStream;
-use quote::{format_ident, quote};
+use quote::quote;
 
 use super::doc;
-use super::names::{options_ident, struct_ident};
+use super::names::{ident, method_ident, options_ident, struct_ident};
 use super::types::options_borrow;
 use crate::model::{Action, Module, OptionType, ParamType, ResultItem, ResultType};
 
@@ -12,7 +12,7 @@ pub(super) fn module(module: &Module) -> TokenStream {
     let methods = module.actions.iter().map(method);
     quote! {
         #[cfg(feature = "client")]
-        #[allow(clippy::missing_errors_doc, clippy::too_many_arguments)]
+        #[allow(clippy::missing_errors_doc, clippy::too_many_arguments, clippy::type_complexity)]
         impl<S: std::io::Read + std::io::Write> client::Client<S> {
             #(#methods)*
         }
@@ -20,11 +20,11 @@ pub(super) fn module(module: &Module) -> TokenStream {
 }
 
 fn method(action: &Action) -> TokenStream {
-    let name = format_ident!("{}", action.name);
+    let name = method_ident(action);
     let text = doc(&action.doc);
     let number = action.number;
     let params = action.params.iter().map(|param| {
-        let name = format_ident!("{}", param.name);
+        let name = ident(&param.name);
         let ty = match param.ty {
             ParamType::NullableString => quote!(Option<&[u8]>),
             ParamType::Int => quote!(i32),
@@ -44,7 +44,7 @@ fn method(action: &Action) -> TokenStream {
     });
     let all = params.chain(options);
     let encode = action.params.iter().map(|param| {
-        let name = format_ident!("{}", param.name);
+        let name = ident(&param.name);
         match param.ty {
             ParamType::FileIn | ParamType::FileOut => TokenStream::new(),
             ParamType::NullableString => quote! {
@@ -63,7 +63,7 @@ fn method(action: &Action) -> TokenStream {
     });
     // Options that are not set still have their place on the wire.
     let encode_options = action.options.iter().enumerate().map(|(bit, option)| {
-        let name = format_ident!("{}", option.name);
+        let name = ident(&option.name);
         let value = match option.ty {
             OptionType::Bool => quote!(out.bool(options.#name.unwrap_or_default());),
             OptionType::Int => quote!(out.i32(options.#name.unwrap_or_default());),
@@ -106,7 +106,7 @@ fn method(action: &Action) -> TokenStream {
             .map_or_else(
                 || quote!(None),
                 |param| {
-                    let name = format_ident!("{}", param.name);
+                    let name = ident(&param.name);
                     quote!(Some(#name))
                 },
             )

@@ -1,9 +1,14 @@
 //! Names in the generated code.
 
-use proc_macro2::Ident;
+use proc_macro2::{Ident, Span};
 use quote::format_ident;
 
 use crate::model::{Action, Module};
+
+/// A name of the IDL as an identifier; raw where it is a keyword (`r#unsafe`).
+pub(super) fn ident(name: &str) -> Ident {
+    syn::parse_str(name).unwrap_or_else(|_| Ident::new_raw(name, Span::call_site()))
+}
 
 /// `xfs_info` -> `XfsInfo`
 pub(super) fn camel(name: &str) -> String {
@@ -15,6 +20,12 @@ pub(super) fn camel(name: &str) -> String {
             })
         })
         .collect()
+}
+
+/// The handler's and the client's method for an action: its name, in lower case as Rust has it
+/// (`mkswap_L` -> `mkswap_l`).
+pub(super) fn method_ident(action: &Action) -> Ident {
+    ident(&action.name.to_lowercase())
 }
 
 /// The file that a module's code goes into.
@@ -35,7 +46,7 @@ pub(super) fn options_ident(action: &Action) -> Ident {
 }
 
 pub(super) fn stub_ident(action: &Action) -> Ident {
-    format_ident!("call_{}", action.name)
+    format_ident!("call_{}", action.name.to_lowercase())
 }
 
 pub(super) fn feature_ident(name: &str) -> Ident {

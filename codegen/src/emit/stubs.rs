@@ -3,7 +3,7 @@
 use proc_macro2::TokenStream;
 use quote::{format_ident, quote};
 
-use super::names::{feature_ident, options_ident, stub_ident};
+use super::names::{feature_ident, ident, method_ident, options_ident, stub_ident};
 use super::traits::{streams_out, trait_name};
 use crate::model::{
     Action, ListItem, Model, Module, OptionType, ParamType, ResultItem, ResultType,
@@ -23,7 +23,7 @@ pub(super) fn module(model: &Model, module: &Module) -> TokenStream {
 
 fn stub(model: &Model, action: &Action, handlers: &proc_macro2::Ident) -> TokenStream {
     let name = stub_ident(action);
-    let method = format_ident!("{}", action.name);
+    let method = method_ident(action);
     let feature = action.feature.as_ref().map(|feature| {
         let ident = feature_ident(feature);
         let forward = has_worker(model, feature).then(|| {
@@ -58,7 +58,7 @@ fn stub(model: &Model, action: &Action, handlers: &proc_macro2::Ident) -> TokenS
     let options = (!action.options.is_empty()).then(|| {
         let ty = options_ident(action);
         let fields = action.options.iter().map(|option| {
-            let field = format_ident!("{}", option.name);
+            let field = ident(&option.name);
             let (name, read) = (&option.name, read_option(option.ty));
             quote! { #field: args.option(#name, |input| #read)? }
         });

@@ -1,7 +1,7 @@
 //! What is over all modules: features, actions, dispatch.
 
 use proc_macro2::TokenStream;
-use quote::{format_ident, quote};
+use quote::quote;
 
 use super::doc;
 use super::names::{feature_ident, module_file, module_ident, stub_ident};
@@ -18,7 +18,8 @@ pub(super) fn api(model: &Model) -> TokenStream {
             pub mod #name {
                 include!(concat!(env!("OUT_DIR"), #file));
             }
-            #[allow(unused_imports)]
+            // A module of pending actions alone may have nothing to export.
+            #[allow(unused_imports, unreachable_pub)]
             pub use #name::*;
         }
     });
@@ -143,7 +144,7 @@ fn dispatch(model: &Model) -> TokenStream {
             .filter(|action| !action.pending)
             .map(move |action| {
                 let number = action.number;
-                let stub = format_ident!("{}", stub_ident(action));
+                let stub = stub_ident(action);
                 quote! { #number => #module_name::#stub(daemon, call) }
             })
     });

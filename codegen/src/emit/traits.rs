@@ -5,7 +5,7 @@ use proc_macro2::{Ident, TokenStream};
 use quote::{format_ident, quote};
 
 use super::doc;
-use super::names::{camel, options_ident, struct_ident};
+use super::names::{camel, ident, method_ident, options_ident, struct_ident};
 use super::types::options_borrow;
 use crate::model::{Action, ListItem, Module, ParamType, ResultItem, ResultType};
 
@@ -43,7 +43,7 @@ pub(super) fn module(module: &Module) -> TokenStream {
         #text
         #[doc = ""]
         #[doc = #line]
-        #[allow(clippy::missing_errors_doc, clippy::too_many_arguments)]
+        #[allow(clippy::missing_errors_doc, clippy::too_many_arguments, clippy::type_complexity)]
         #[diagnostic::on_unimplemented(message = #message, note = #note)]
         pub trait #name { #(#methods)* }
     }
@@ -51,9 +51,9 @@ pub(super) fn module(module: &Module) -> TokenStream {
 
 /// `fn NAME(&mut self, ...) -> Result<...>` of an action's handler.
 pub fn method_signature(action: &Action) -> TokenStream {
-    let name = format_ident!("{}", action.name);
+    let name = method_ident(action);
     let params = action.params.iter().map(|param| {
-        let name = format_ident!("{}", param.name);
+        let name = ident(&param.name);
         let ty = param_type(param.ty);
         quote!(#name: #ty)
     });
@@ -62,9 +62,7 @@ pub fn method_signature(action: &Action) -> TokenStream {
         let lifetime = options_borrow(action).then(|| quote!(<'_>));
         quote!(options: #ty #lifetime)
     });
-    let progress = action
-        .progress
-        .then(|| quote!(progress: &mut Progress<'_>));
+    let progress = action.progress.then(|| quote!(progress: &mut Progress<'_>));
     let all = params.chain(options).chain(progress);
     let result = handler_result(action);
     quote!(fn #name(&mut self, #(#all),*) -> Result<#result>)

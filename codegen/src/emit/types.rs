@@ -1,10 +1,10 @@
 //! Structures, and the structures of options.
 
 use proc_macro2::TokenStream;
-use quote::{format_ident, quote};
+use quote::quote;
 
 use super::doc;
-use super::names::{options_ident, struct_ident};
+use super::names::{ident, options_ident, struct_ident};
 use crate::model::{Action, FieldType, Module, OptionType, Struct};
 
 pub(super) fn module(module: &Module) -> TokenStream {
@@ -21,7 +21,7 @@ fn structure(item: &Struct) -> TokenStream {
     let name = struct_ident(&item.name);
     let text = doc(&item.doc);
     let fields = item.fields.iter().map(|field| {
-        let name = format_ident!("{}", field.name);
+        let name = ident(&field.name);
         let ty = match field.ty {
             FieldType::Int32 => quote!(i32),
             FieldType::UInt32 => quote!(u32),
@@ -42,7 +42,7 @@ fn structure(item: &Struct) -> TokenStream {
         quote! { #text pub #name: #ty }
     });
     let encode = item.fields.iter().map(|field| {
-        let name = format_ident!("{}", field.name);
+        let name = ident(&field.name);
         match field.ty {
             FieldType::Int32 => quote!(out.i32(self.#name);),
             FieldType::UInt32 => quote!(out.u32(self.#name);),
@@ -57,7 +57,7 @@ fn structure(item: &Struct) -> TokenStream {
         }
     });
     let decode = item.fields.iter().map(|field| {
-        let name = format_ident!("{}", field.name);
+        let name = ident(&field.name);
         let value = match field.ty {
             FieldType::Int32 => quote!(input.i32()?),
             FieldType::UInt32 => quote!(input.u32()?),
@@ -72,7 +72,11 @@ fn structure(item: &Struct) -> TokenStream {
         };
         quote!(#name: #value)
     });
-    let names = if item.fields.iter().any(|field| field.ty == FieldType::Device) {
+    let names = if item
+        .fields
+        .iter()
+        .any(|field| field.ty == FieldType::Device)
+    {
         quote!(names)
     } else {
         quote!(_names)
@@ -126,7 +130,7 @@ fn options(action: &Action) -> TokenStream {
     let name = options_ident(action);
     let line = format!(" Optional arguments of `{}`.", action.name);
     let fields = action.options.iter().map(|option| {
-        let name = format_ident!("{}", option.name);
+        let name = ident(&option.name);
         let ty = option_type(option.ty);
         let text = if option.doc.summary.is_empty() {
             let line = format!(" `{}`", option.name);
