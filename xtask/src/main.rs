@@ -10,6 +10,7 @@ use clap::{Parser, Subcommand};
 mod appliance;
 mod install;
 mod kvm;
+mod facts;
 mod lock;
 mod packages;
 mod process;
@@ -27,6 +28,7 @@ struct Cli {
 enum Verb {
     Appliance(appliance::Args),
     Install(install::Args),
+    Facts(facts::Args),
     Lock(lock::Args),
     Status(status::Args),
 }
@@ -35,6 +37,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().verb {
         Verb::Appliance(args) => args.run(),
         Verb::Install(args) => args.run(),
+        Verb::Facts(args) => args.run(),
         Verb::Lock(args) => args.run(),
         Verb::Status(args) => args.run(),
     };
