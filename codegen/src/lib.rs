@@ -11,12 +11,15 @@ mod check;
 mod clauses;
 pub mod diagnostics;
 pub mod emit;
+pub mod lock;
 mod lower;
 pub mod model;
 pub mod parse;
 mod suggest;
 mod types;
+pub mod wire;
 
+use anyhow::Context as _;
 use diagnostics::{Diagnostic, Diagnostics, Source};
 use model::Model;
 
@@ -26,17 +29,47 @@ use model::Model;
 ///
 /// Everything that is wrong, in all files.
 pub fn load(idl: &Path) -> Result<Model, Diagnostics> {
+    load_locked(idl).map(|(model, _)| model)
+}
+
+/// Does what [`load`] does; also returns the lines that `wire.lock` lacks.
+///
+/// # Errors
+///
+/// Everything that is wrong, in all files.
+pub fn load_locked(idl: &Path) -> Result<(Model, Vec<String>), Diagnostics> {
     let mut wrong = Diagnostics::default();
-    let mut files = Vec::new();
+    let mut sources = Vec::new();
     for (area, name, path) in idl_files(idl, &mut wrong) {
-        let text = match std::fs::read_to_string(&path) {
-            Ok(text) => text,
-            Err(error) => {
-                wrong.push(Diagnostic::general(format!("{}: {error}", path.display())));
-                continue;
-            }
-        };
-        match parse::parse(&area, &name, &Arc::new(Source { path, text })) {
+        match std::fs::read_to_string(&path) {
+            Ok(text) => sources.push((area, name, Arc::new(Source { path, text }))),
+            Err(error) => wrong.push(Diagnostic::general(format!("{}: {error}", path.display()))),
+        }
+    }
+    let path = idl.join(lock::FILE);
+    let lock = match std::fs::read_to_string(&path) {
+        Ok(text) => Some(Source { path, text }),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Some(Source {
+            path,
+            text: String::new(),
+        }),
+        Err(error) => {
+            wrong.push(Diagnostic::general(format!("{}: {error}", path.display())));
+            None
+        }
+    };
+    resolve(&sources, lock, wrong)
+}
+
+/// Parses, checks and resolves sources, each with its area and module name.
+fn resolve(
+    sources: &[(String, String, Arc<Source>)],
+    lock: Option<Source>,
+    mut wrong: Diagnostics,
+) -> Result<(Model, Vec<String>), Diagnostics> {
+    let mut files = Vec::new();
+    for (area, name, source) in sources {
+        match parse::parse(area, name, source) {
             Ok(file) => files.push(file),
             Err(error) => wrong.push(error),
         }
@@ -44,11 +77,16 @@ pub fn load(idl: &Path) -> Result<Model, Diagnostics> {
     let all_parsed = wrong.is_empty();
     check::check(&files, all_parsed, &mut wrong);
     if wrong.is_empty() {
-        Ok(lower::lower(&files))
-    } else {
-        wrong.sort();
-        Err(wrong)
+        let model = lower::lower(&files);
+        let added = lock
+            .map(|lock| lock::check(&model, &files, lock, &mut wrong))
+            .unwrap_or_default();
+        if wrong.is_empty() {
+            return Ok((model, added));
+        }
     }
+    wrong.sort();
+    Err(wrong)
 }
 
 /// Area, module name and path of every IDL file, ordered by area and then by name.
@@ -93,6 +131,13 @@ fn idl_files(idl: &Path, wrong: &mut Diagnostics) -> Vec<(String, String, PathBu
 pub fn compile(idl: &Path, out: &Path) -> anyhow::Result<()> {
     // Cargo looks at everything below a directory.
     println!("cargo::rerun-if-changed={}", idl.display());
-    let model = load(idl)?;
+    let (model, added) = load_locked(idl)?;
+    lock::append(idl, &added).with_context(|| {
+        let lines = added.join("\n");
+        format!(
+            "{} lacks these lines; run 'cargo xtask lock' and commit it:\n{lines}",
+            idl.join(lock::FILE).display()
+        )
+    })?;
     emit::rust(&model, out)
 }

@@ -8,9 +8,9 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod appliance;
+mod facts;
 mod install;
 mod kvm;
-mod facts;
 mod lock;
 mod packages;
 mod process;
