@@ -1,0 +1,191 @@
+//! A launch, from its processes' point of view.
+//!
+//! The stand-in itself only waits, and passes on the end. Its child is the
+//! first process of a PID namespace: it builds the sandbox, starts the daemon
+//! and reaps. Whichever goes first, the kernel ends all of the rest.
+
+use std::ffi::{OsStr, OsString};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Command, ExitCode, Stdio};
+
+use anyhow::{Context, Result, bail};
+use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::signal::{SigSet, Signal, kill};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+
+use crate::disk::{Attached, Spec};
+use crate::{sandbox, sys};
+
+/// What to start.
+pub(crate) struct Launch {
+    pub(crate) disks: Vec<Spec>,
+    pub(crate) channel: OwnedFd,
+    /// What the daemon finds as its kernel's command line.
+    pub(crate) cmdline: OsString,
+    pub(crate) daemon_args: Vec<OsString>,
+    /// The library expects of its qemu that a SIGTERM is a clean end.
+    pub(crate) clean_exit_when_stopped: bool,
+}
+
+impl Launch {
+    /// The launch that `--direct [--disk FILE | --disk-ro FILE]...
+    /// [--cmdline LINE] [-- ARGS]` asks for, on standard input.
+    pub(crate) fn direct(args: &[OsString]) -> Result<Self> {
+        let channel = nix::unistd::dup(std::io::stdin()).context("standard input")?;
+        let mut launch = Self {
+            disks: Vec::new(),
+            channel,
+            cmdline: OsString::new(),
+            daemon_args: Vec::new(),
+            clean_exit_when_stopped: false,
+        };
+        let mut args = args.iter();
+        while let Some(arg) = args.next() {
+            let mut value = || {
+                args.next()
+                    .with_context(|| format!("{arg:?} needs a value"))
+            };
+            match arg.to_str() {
+                Some("--disk") => {
+                    launch.disks.push(Spec {
+                        path: value()?.into(),
+                        ..Spec::default()
+                    });
+                }
+                Some("--disk-ro") => launch.disks.push(Spec {
+                    path: value()?.into(),
+                    readonly: true,
+                    ..Spec::default()
+                }),
+                Some("--cmdline") => launch.cmdline = value()?.clone(),
+                Some("--") => launch.daemon_args.extend(args.by_ref().cloned()),
+                _ => bail!("unknown argument {arg:?}"),
+            }
+        }
+        Ok(launch)
+    }
+}
+
+/// Runs the daemon until it ends or the stand-in is told to.
+pub(crate) fn run(launch: Launch) -> Result<ExitCode> {
+    let mut disks = launch
+        .disks
+        .iter()
+        .map(Attached::new)
+        .collect::<Result<Vec<_>>>()?;
+    let mut signals = SigSet::empty();
+    for signal in [
+        Signal::SIGCHLD,
+        Signal::SIGTERM,
+        Signal::SIGINT,
+        Signal::SIGHUP,
+    ] {
+        signals.add(signal);
+    }
+    signals.thread_block()?;
+    unshare(CloneFlags::CLONE_NEWPID).context("PID namespace (this needs root)")?;
+    let clean = launch.clean_exit_when_stopped;
+    let Some(child) = sys::fork()? else {
+        let code = first_process(launch, &disks).unwrap_or_else(|error| {
+            eprintln!("hv-standin: {error:#}");
+            125
+        });
+        std::process::exit(code);
+    };
+    disks.iter_mut().for_each(Attached::release);
+    drop(launch);
+    let mut stopped = false;
+    let status = loop {
+        if signals.wait()? != Signal::SIGCHLD {
+            stopped = true;
+            let _ = kill(child, Signal::SIGKILL);
+        }
+        match waitpid(child, Some(WaitPidFlag::WNOHANG))? {
+            WaitStatus::StillAlive => {}
+            status => break status,
+        }
+    };
+    disks.iter().for_each(Attached::wait_detached);
+    Ok(match status {
+        _ if stopped && clean => ExitCode::SUCCESS,
+        WaitStatus::Exited(_, code) => ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX)),
+        _ => ExitCode::from(128 + 9),
+    })
+}
+
+/// The sandbox's first process; returns the daemon's exit status.
+fn first_process(launch: Launch, disks: &[Attached]) -> Result<i32> {
+    nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
+    let daemon = std::env::var_os("GUESTFSD_BIN").context("GUESTFSD_BIN is not set")?;
+    let daemon = std::fs::canonicalize(&daemon)
+        .with_context(|| PathBuf::from(&daemon).display().to_string())?;
+    sandbox::enter(disks, &daemon, &launch.cmdline).context("sandbox")?;
+
+    let mut command = command();
+    let channel = launch.channel;
+    fcntl(&channel, FcntlArg::F_SETFD(FdFlag::empty()))?;
+    command
+        .arg("--channel")
+        .arg(format!("fd:{}", channel.as_raw_fd()));
+    command.args(&launch.daemon_args);
+    command.args(split(std::env::var_os("GUESTFSD_ARGS").as_deref()));
+    command
+        .env_clear()
+        .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+        .env("HOME", "/root");
+    for keep in ["TERM", "RUST_BACKTRACE", "LLVM_PROFILE_FILE"] {
+        if let Some(value) = std::env::var_os(keep) {
+            command.env(keep, value);
+        }
+    }
+    let daemon = command
+        .stdin(Stdio::null())
+        .spawn()
+        .context("starting the daemon")?;
+    // The library must see the channel close when the daemon goes.
+    drop(channel);
+    let daemon = Pid::from_raw(i32::try_from(daemon.id())?);
+    loop {
+        match waitpid(None, None)? {
+            WaitStatus::Exited(pid, code) if pid == daemon => return Ok(code),
+            WaitStatus::Signaled(pid, signal, _) if pid == daemon => {
+                eprintln!("hv-standin: the daemon was killed by {signal}");
+                return Ok(128 + signal as i32);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The daemon, under `STANDIN_WRAP` if that is set.
+fn command() -> Command {
+    let wrap = std::env::var_os("STANDIN_WRAP");
+    let mut words = split(wrap.as_deref());
+    match words.next() {
+        Some(program) => {
+            let mut command = Command::new(program);
+            command.args(words).arg(sandbox::DAEMON);
+            command
+        }
+        None => {
+            let mut command = Command::new(sandbox::DAEMON);
+            command.arg0("guestfsd");
+            command
+        }
+    }
+}
+
+fn split(words: Option<&OsStr>) -> impl Iterator<Item = String> {
+    let words = words
+        .map(|words| words.to_string_lossy().into_owned())
+        .unwrap_or_default();
+    words
+        .split_whitespace()
+        .map(str::to_owned)
+        .collect::<Vec<_>>()
+        .into_iter()
+}
