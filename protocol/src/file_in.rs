@@ -35,7 +35,7 @@ impl<'c> FileIn<'c> {
     }
 
     fn lost(&mut self, fatal: Fatal) -> Error {
-        let error = Error::from(Fatal::Framing(fatal.to_string()));
+        let error = Error::new(fatal.to_string());
         self.input.fatal = Some(fatal);
         error
     }
@@ -86,16 +86,12 @@ impl<'c> FileIn<'c> {
     /// # Errors
     ///
     /// Those of writing, without a subject, and those of [`FileIn::next_block`].
-    pub fn copy_to(&mut self, to: impl AsFd, progress: Option<&mut Progress<'_>>) -> Result<u64> {
-        self.copy_to_from(to, progress, 0)
-    }
-
-    fn copy_to_from(
+    pub fn copy_to(
         &mut self,
         to: impl AsFd,
         mut progress: Option<&mut Progress<'_>>,
-        mut total: u64,
     ) -> Result<u64> {
+        let mut total = 0;
         while let Some((start, len)) = self.next_chunk()? {
             let mut ranges = [(0, 0); GATHER];
             ranges[0] = (start, len);
@@ -175,4 +171,132 @@ pub(crate) fn drain(input: &mut Input) -> Result<(), Fatal> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+    use crate::channel::{Output, open};
+    use crate::wire::{CANCEL_FLAG, CHUNK_MAX};
+    use crate::xdr::Encoder;
+
+    fn chunk(cancel: u32, data: &[u8]) -> Vec<u8> {
+        let mut out = Encoder::new();
+        out.len(8 + data.len().next_multiple_of(4));
+        out.u32(cancel);
+        out.opaque(data);
+        out.into_bytes()
+    }
+
+    /// An input whose library has sent `bytes` and gone away.
+    fn sent(bytes: &[u8]) -> (Input, Output) {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let bytes = bytes.to_vec();
+        std::thread::spawn(move || theirs.write_all(&bytes));
+        let (mut input, output) = open(ours.into());
+        input.stream = Stream::Incoming;
+        (input, output)
+    }
+
+    fn sample() -> Vec<u8> {
+        (0..300_001u32).map(|n| (n % 251) as u8).collect()
+    }
+
+    fn stream_of(data: &[u8]) -> Vec<u8> {
+        let mut bytes: Vec<u8> = data
+            .chunks(CHUNK_MAX)
+            .flat_map(|part| chunk(0, part))
+            .collect();
+        bytes.extend(chunk(0, b""));
+        bytes
+    }
+
+    #[test]
+    fn a_file_arrives_whole_by_every_way_of_reading() {
+        let data = sample();
+        let bytes = stream_of(&data);
+
+        let (mut input, _output) = sent(&bytes);
+        let mut read = Vec::new();
+        FileIn::new(&mut input).read_to_end(&mut read).unwrap();
+        assert_eq!(read, data);
+        assert_eq!(input.stream, Stream::Received);
+
+        let (mut input, _output) = sent(&bytes);
+        let mut read = Vec::new();
+        let mut file = FileIn::new(&mut input);
+        while let Some(block) = file.next_block().unwrap() {
+            read.extend_from_slice(block);
+        }
+        assert_eq!(read, data);
+
+        let (mut input, _output) = sent(&bytes);
+        let mut file = tempfile::tempfile().unwrap();
+        let copied = FileIn::new(&mut input).copy_to(&file, None).unwrap();
+        assert_eq!(copied, data.len() as u64);
+        let mut read = Vec::new();
+        std::io::Seek::rewind(&mut file).unwrap();
+        file.read_to_end(&mut read).unwrap();
+        assert_eq!(read, data);
+    }
+
+    #[test]
+    fn the_library_can_give_up() {
+        let bytes = [chunk(0, b"some"), chunk(1, b"")].concat();
+        let (mut input, _output) = sent(&bytes);
+        let mut file = FileIn::new(&mut input);
+        assert_eq!(file.next_block().unwrap(), Some(&b"some"[..]));
+        let error = file.next_block().unwrap_err();
+        assert_eq!(error.errno(), Some(Errno::EINTR));
+        // And asking again does not read what is not this file's.
+        assert!(file.next_block().is_err());
+        assert_eq!(input.stream, Stream::LibraryGaveUp);
+        assert!(input.fatal.is_none());
+    }
+
+    #[test]
+    fn a_stray_cancel_flag_between_chunks_is_skipped() {
+        let bytes = [
+            chunk(0, b"one"),
+            CANCEL_FLAG.to_be_bytes().to_vec(),
+            chunk(0, b"two"),
+            chunk(0, b""),
+        ]
+        .concat();
+        let (mut input, _output) = sent(&bytes);
+        let mut read = Vec::new();
+        FileIn::new(&mut input).read_to_end(&mut read).unwrap();
+        assert_eq!(read, b"onetwo");
+    }
+
+    #[test]
+    fn draining_stops_at_the_end_of_the_file() {
+        let mut bytes = stream_of(&sample());
+        bytes.extend_from_slice(b"next");
+        let (mut input, _output) = sent(&bytes);
+        drain(&mut input).unwrap();
+        assert_eq!(input.stream, Stream::Received);
+        assert!(input.want(4).unwrap());
+        assert_eq!(&input.buffered()[..4], b"next");
+    }
+
+    #[test]
+    fn nonsense_is_fatal_and_not_believed() {
+        let too_long = [0xff, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0].to_vec();
+        let data_too_long = [0, 0, 0, 8, 0, 0, 0, 0, 0, 0, 0, 9].to_vec();
+        let odd_cancel = chunk(7, b"x");
+        let cut = chunk(0, b"abcdefgh")[..14].to_vec();
+        for bytes in [too_long, data_too_long, odd_cancel, cut] {
+            let (mut input, _output) = sent(&bytes);
+            let mut read = Vec::new();
+            assert!(
+                FileIn::new(&mut input).read_to_end(&mut read).is_err(),
+                "{bytes:?}"
+            );
+            assert!(input.fatal.is_some(), "{bytes:?}");
+        }
+    }
 }

@@ -322,3 +322,151 @@ pub(crate) fn cancelled_chunk() -> [u8; CHUNK_PREFIX] {
     chunk[7] = 1;
     chunk
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Seek, Write};
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+    use crate::channel::open;
+    use crate::wire::CANCEL_FLAG;
+    use crate::xdr::Decoder;
+
+    /// Runs `send` with a stream; gives back what the library received and what `send` gave back.
+    fn received<T>(
+        before: &[u8],
+        send: impl FnOnce(FileOut<'_>) -> Result<T>,
+    ) -> (Vec<u8>, Result<T>) {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        theirs.write_all(before).unwrap();
+        let reader = std::thread::spawn(move || {
+            let mut bytes = Vec::new();
+            theirs.read_to_end(&mut bytes).unwrap();
+            bytes
+        });
+        let (mut input, output) = open(ours.into());
+        let result = send(FileOut::new(&mut input, &output, Header::call(67, 1)));
+        drop((input, output));
+        (reader.join().unwrap(), result)
+    }
+
+    /// The file in `bytes`, after a reply; whether it has its end; how many chunks.
+    fn parse(bytes: &[u8]) -> (Vec<u8>, Option<u32>, usize) {
+        let mut input = Decoder::new(bytes);
+        let reply = input.opaque().unwrap();
+        assert_eq!(reply.len(), HEADER_LEN);
+        let (mut file, mut last, mut chunks) = (Vec::new(), None, 0);
+        while !input.is_empty() {
+            assert_eq!(last, None, "something comes after the end");
+            let mut chunk = Decoder::new(input.opaque().unwrap());
+            let cancel = chunk.u32().unwrap();
+            let data = chunk.opaque().unwrap();
+            assert!(chunk.is_empty());
+            assert!(data.len() <= CHUNK_MAX);
+            if cancel == 1 || data.is_empty() {
+                last = Some(cancel);
+            }
+            file.extend_from_slice(data);
+            chunks += 1;
+        }
+        (file, last, chunks)
+    }
+
+    fn sample(len: usize) -> Vec<u8> {
+        (0..len).map(|n| (n % 251) as u8).collect()
+    }
+
+    #[test]
+    fn files_of_every_size_arrive_whole() {
+        for len in [
+            0,
+            1,
+            3,
+            4,
+            8191,
+            8192,
+            8193,
+            BATCH * CHUNK_MAX - 1,
+            BATCH * CHUNK_MAX,
+            (BATCH + 1) * CHUNK_MAX,
+            (BATCH + 1) * CHUNK_MAX + 1,
+            3_000_001,
+        ] {
+            let data = sample(len);
+            let mut file = tempfile::tempfile().unwrap();
+            file.write_all(&data).unwrap();
+            file.rewind().unwrap();
+            let (bytes, result) = received(b"", |out| {
+                let mut sender = out.start()?;
+                assert_eq!(sender.copy_from(&file, None)?, len as u64);
+                sender.finish()
+            });
+            result.unwrap();
+            let (copied, last, chunks) = parse(&bytes);
+            assert!(copied == data, "{len} bytes by copy_from");
+            assert_eq!(last, Some(0));
+            assert_eq!(chunks, len.div_ceil(CHUNK_MAX) + 1);
+
+            for step in [1usize << 20, 8191] {
+                let (bytes, result) = received(b"", |out| {
+                    let mut sender = out.start()?;
+                    for part in data.chunks(step) {
+                        sender.send(part)?;
+                    }
+                    sender.finish()
+                });
+                result.unwrap();
+                let (copied, last, _) = parse(&bytes);
+                assert!(copied == data, "{len} bytes by send in steps of {step}");
+                assert_eq!(last, Some(0));
+            }
+        }
+    }
+
+    #[test]
+    fn a_limit_is_kept_and_both_ways_can_be_mixed() {
+        let data = sample(20_000);
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&data).unwrap();
+        file.rewind().unwrap();
+        let (bytes, result) = received(b"", |out| {
+            let mut sender = out.start()?;
+            sender.send(b"head")?;
+            assert_eq!(sender.copy_from(&file, Some(10_000))?, 10_000);
+            sender.send(b"tail")?;
+            sender.finish()
+        });
+        result.unwrap();
+        let expected = [b"head", &data[..10_000], b"tail"].concat();
+        assert_eq!(parse(&bytes), (expected, Some(0), 5));
+    }
+
+    #[test]
+    fn a_cancel_is_answered_with_a_cancelled_chunk() {
+        let (bytes, result) = received(&CANCEL_FLAG.to_be_bytes(), |out| {
+            let mut sender = out.start()?;
+            sender.send(&sample(10_000_000))?;
+            sender.finish()
+        });
+        assert_eq!(result.unwrap_err().errno(), Some(Errno::EINTR));
+        let (file, last, _) = parse(&bytes);
+        assert!(file.is_empty(), "noticed before the first write");
+        assert_eq!(last, Some(1));
+    }
+
+    #[test]
+    fn a_sender_that_is_dropped_has_sent_its_reply() {
+        let (bytes, result) = received(b"", |out| -> Result<Sent> {
+            let mut sender = out.start()?;
+            sender.send(b"some")?;
+            Err(Error::new("disk on fire"))
+        });
+        assert!(result.is_err());
+        assert_eq!(
+            bytes.len(),
+            REPLY_LEN,
+            "the server adds the cancelled chunk"
+        );
+    }
+}

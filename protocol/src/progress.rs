@@ -124,3 +124,69 @@ impl Drop for Pulse {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+    use crate::channel::open;
+    use crate::xdr::Decoder;
+
+    /// The messages that `work` sends, as position and total.
+    fn messages(started: Instant, work: impl FnOnce(&mut Progress<'_>)) -> Vec<(u64, u64)> {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let (input, output) = open(ours.into());
+        output.lock().since = started;
+        work(&mut Progress::new(&output, 0));
+        drop((input, output));
+        let mut bytes = Vec::new();
+        theirs.read_to_end(&mut bytes).unwrap();
+        bytes
+            .chunks(28)
+            .map(|message| {
+                let message = ProgressMessage::decode(&mut Decoder::new(&message[4..])).unwrap();
+                (message.position, message.total)
+            })
+            .collect()
+    }
+
+    fn long_ago() -> Instant {
+        Instant::now()
+            .checked_sub(INITIAL_DELAY)
+            .expect("the clock has run for two seconds")
+    }
+
+    #[test]
+    fn a_short_call_sends_nothing() {
+        let sent = messages(Instant::now(), |progress| {
+            for position in 0..=100 {
+                progress.update(position, 100);
+            }
+        });
+        assert_eq!(sent, []);
+    }
+
+    #[test]
+    fn the_rate_is_limited_and_the_end_always_sent() {
+        let sent = messages(long_ago(), |progress| {
+            for position in 10..=100 {
+                progress.update(position, 100);
+            }
+        });
+        assert_eq!(sent, [(10, 100), (100, 100)]);
+    }
+
+    #[test]
+    fn pulses_stop_with_their_guard() {
+        let sent = messages(long_ago(), |progress| {
+            let pulse = progress.pulse();
+            std::thread::sleep(PERIOD / 2);
+            drop(pulse);
+        });
+        assert_eq!(sent, [(0, 1), (1, 1)]);
+        let none = messages(Instant::now(), |progress| drop(progress.pulse()));
+        assert_eq!(none, []);
+    }
+}
