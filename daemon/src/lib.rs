@@ -1,1 +1,72 @@
 //! The handlers of guestfsd, and what they share.
+//!
+//! [`run`] is the whole daemon. Handlers are methods of [`Daemon`]; they reach
+//! the guest's files through [`guest`], block devices through [`devices`] and
+//! programs through [`command`].
+
+pub mod appliance;
+pub mod channel;
+pub mod command;
+mod daemon;
+pub mod devices;
+pub mod environment;
+pub mod features;
+pub mod guest;
+pub mod kernel_cmdline;
+pub mod logging;
+pub mod mounts;
+pub mod udev;
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+
+pub use daemon::Daemon;
+
+/// How the daemon is to run.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Where the library is.
+    pub channel: channel::Channel,
+    /// Wait for a connection to the channel, a Unix socket.
+    pub listen: bool,
+    /// Programs in the guest may use the network.
+    pub network: bool,
+    /// Say on stderr what is being done.
+    pub verbose: bool,
+    /// Where the guest's filesystems are mounted; `/` for this machine itself.
+    pub sysroot: PathBuf,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            channel: channel::Channel::default(),
+            listen: false,
+            network: false,
+            verbose: false,
+            sysroot: PathBuf::from("/sysroot"),
+        }
+    }
+}
+
+/// Runs the daemon until the library closes the channel, or a call ends it.
+///
+/// # Errors
+///
+/// When the channel cannot be opened, or breaks in the middle of a message.
+pub fn run(options: Options) -> anyhow::Result<()> {
+    logging::set_verbose(options.verbose);
+    environment::prepare();
+    let channel = options.channel.open(options.listen)?;
+    let verbose = options.verbose;
+    let mut daemon = Daemon::new(options);
+    let served = protocol::serve(channel, &mut daemon, verbose);
+    // The library does this by a call of its own; not if it was killed.
+    if daemon.guest.is_mounted()
+        && let Err(error) = daemon.autosync()
+    {
+        logging::warning(format_args!("at exit: {error}"));
+    }
+    served.map(drop).context("the daemon has to end")
+}

@@ -1,0 +1,106 @@
+//! The daemon as handlers see it.
+
+use protocol::api::Feature;
+use protocol::{Device, DeviceNames, Host, Result};
+
+use crate::Options;
+use crate::devices::Devices;
+use crate::features::Features;
+use crate::guest::Guest;
+use crate::mounts;
+
+/// All state that outlives a call. Handlers are its methods: for each IDL file
+/// the trait of that file, in the module of the same name.
+#[derive(Debug)]
+pub struct Daemon {
+    /// The guest's file tree.
+    pub guest: Guest,
+    /// The appliance's block devices.
+    pub devices: Devices,
+    /// What this appliance can do.
+    pub features: Features,
+    /// How the daemon was started.
+    pub options: Options,
+    /// What the handlers of `idl/appliance/debug.idl` keep between calls.
+    pub(crate) debug: crate::appliance::debug::State,
+    pub(crate) exit: bool,
+}
+
+impl Daemon {
+    /// A daemon that has done nothing yet.
+    pub fn new(options: Options) -> Self {
+        Self {
+            guest: Guest::new(options.sysroot.clone()),
+            devices: Devices::new(),
+            features: Features::default(),
+            options,
+            debug: crate::appliance::debug::State::default(),
+            exit: false,
+        }
+    }
+
+    /// Lets go of everything that keeps a filesystem in the guest busy.
+    pub fn release(&mut self) {
+        self.debug = crate::appliance::debug::State::default();
+    }
+
+    /// Unmounts everything in the guest, the deepest first.
+    ///
+    /// # Errors
+    ///
+    /// When a filesystem is busy.
+    pub fn unmount_all(&mut self) -> Result<()> {
+        self.release();
+        mounts::unmount_all(self.guest.sysroot())
+    }
+
+    /// Writes out all that is cached, up to and including what the hypervisor has.
+    pub fn sync(&self) {
+        nix::unistd::sync();
+        self.devices.flush();
+    }
+
+    /// What is to be done at the end of a session, called for or not: unmount
+    /// (unless the guest is this machine itself) and flush.
+    ///
+    /// # Errors
+    ///
+    /// When a filesystem could not be unmounted; it is flushed all the same.
+    pub fn autosync(&mut self) -> Result<()> {
+        let result = if self.guest.is_own_root() {
+            Ok(())
+        } else {
+            self.unmount_all()
+        };
+        self.sync();
+        result
+    }
+}
+
+impl DeviceNames for Daemon {
+    fn device_name(&self, device: &Device) -> String {
+        self.devices.name_of(device.as_str())
+    }
+}
+
+impl Host for Daemon {
+    fn feature_available(&mut self, feature: Feature) -> bool {
+        self.features.available(feature)
+    }
+
+    fn translate_device(&mut self, name: &str) -> Result<Device> {
+        self.devices.translate(name)
+    }
+
+    fn is_device_name(&self, name: &[u8]) -> bool {
+        self.devices.is_name(name)
+    }
+
+    fn require_root(&self) -> Result<()> {
+        self.guest.require_root()
+    }
+
+    fn exit_requested(&self) -> bool {
+        self.exit
+    }
+}
