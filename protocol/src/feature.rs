@@ -41,6 +41,8 @@ pub struct ActionInfo {
     pub file_in: bool,
     /// A file streams to the library after the reply.
     pub file_out: bool,
+    /// The call carries a secret, so the message is overwritten after it.
+    pub secret: bool,
     /// There is no handler yet.
     pub pending: bool,
 }

@@ -11,6 +11,7 @@ use crate::feature::ActionInfo;
 use crate::file_in::drain;
 use crate::file_out::cancelled_chunk;
 use crate::host::{Call, Host, Reply};
+use crate::types::overwrite;
 use crate::wire::{
     CANCEL_FLAG, DIRECTION_CALL, ERROR_LEN, Header, LAUNCH_FLAG, PROGRAM, PROTOCOL_VERSION,
     STATUS_ERROR, STATUS_OK,
@@ -44,7 +45,13 @@ where
     output.send(&LAUNCH_FLAG.to_be_bytes())?;
     let mut body = Vec::new();
     while input.message(&mut body)? {
-        if !serve_call(&mut input, &output, &body, daemon, verbose)? {
+        let on = serve_call(&mut input, &output, &body, daemon, verbose);
+        if Header::decode(&mut Decoder::new(&body))
+            .is_ok_and(|header| api::action(header.procedure).is_some_and(|info| info.secret))
+        {
+            overwrite(&mut body);
+        }
+        if !on? {
             return Ok(Ended::Requested);
         }
         if body.capacity() > KEEP_BODY {

@@ -304,12 +304,15 @@ impl Key {
 
 impl Drop for Key {
     fn drop(&mut self) {
-        for byte in &mut self.0 {
-            *byte = 0;
-        }
-        // Without this the stores are dead and the compiler may leave them out.
-        std::hint::black_box(&self.0);
+        overwrite(&mut self.0);
     }
+}
+
+/// Fills `secret` with zeroes.
+pub(crate) fn overwrite(secret: &mut [u8]) {
+    secret.fill(0);
+    // Without this the stores are dead and the compiler may leave them out.
+    std::hint::black_box(secret);
 }
 
 impl fmt::Debug for Key {

@@ -6,7 +6,7 @@ use quote::quote;
 use super::doc;
 use super::names::{feature_ident, module_file, module_ident, stub_ident};
 use super::traits::{streams_in, streams_out, trait_name};
-use crate::model::{Model, Probe};
+use crate::model::{Model, ParamType, Probe};
 
 pub(super) fn api(model: &Model) -> TokenStream {
     let modules = model.modules.iter().map(|module| {
@@ -110,12 +110,14 @@ fn actions(model: &Model) -> TokenStream {
     let infos = all.iter().map(|action| {
         let (number, name, pending) = (action.number, &action.name, action.pending);
         let (file_in, file_out) = (streams_in(action), streams_out(action));
+        let secret = action.params.iter().any(|param| param.ty == ParamType::Key);
         quote! {
             crate::ActionInfo {
                 number: #number,
                 name: #name,
                 file_in: #file_in,
                 file_out: #file_out,
+                secret: #secret,
                 pending: #pending,
             }
         }
