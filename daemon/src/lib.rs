@@ -4,13 +4,16 @@
 //! the guest's files through [`guest`], block devices through [`devices`] and
 //! programs through [`command`].
 
-pub mod appliance;
+mod appliance;
+mod block;
 pub mod channel;
 pub mod command;
 mod daemon;
 pub mod devices;
 pub mod environment;
 pub mod features;
+mod file;
+mod filesystem;
 pub mod guest;
 pub mod kernel_cmdline;
 pub mod logging;

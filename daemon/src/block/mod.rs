@@ -1,0 +1,1 @@
+//! Handlers of `idl/block/`: block devices, partitions, volumes and their contents.

@@ -1,0 +1,1 @@
+//! Handlers of `idl/file/`: files and directories in the guest.

@@ -1,0 +1,1 @@
+//! Handlers of `idl/filesystem/`: filesystems: mounting, making, checking, describing.
