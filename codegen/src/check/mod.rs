@@ -14,6 +14,8 @@ mod references;
 mod types;
 mod versions;
 
+pub(crate) use references::references;
+
 /// A lone `?` stands for a description, or for the clauses of a feature, that is still to be written.
 ///
 /// While it may, descriptions are not looked at at all.
