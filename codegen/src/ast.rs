@@ -158,6 +158,8 @@ pub enum AtomKind {
     Number,
     /// `1.48`
     Version,
+    /// `?`
+    Placeholder,
 }
 
 impl Type {

@@ -4,16 +4,14 @@
 //! the guest's files through [`guest`], block devices through [`devices`] and
 //! programs through [`command`].
 
-mod appliance;
-mod block;
+pub mod appliance;
 pub mod channel;
 pub mod command;
 mod daemon;
 pub mod devices;
 pub mod environment;
 pub mod features;
-mod file;
-mod filesystem;
+pub mod file;
 pub mod guest;
 pub mod kernel_cmdline;
 pub mod logging;

@@ -8,17 +8,13 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod appliance;
-mod docs;
-mod expand;
 mod facts;
-mod find;
 mod install;
 mod kvm;
 mod lock;
 mod packages;
 mod process;
 mod status;
-mod stub;
 
 /// The project's chores.
 #[derive(Parser)]
@@ -31,25 +27,19 @@ struct Cli {
 #[derive(Subcommand)]
 enum Verb {
     Appliance(appliance::Args),
-    Docs(docs::Args),
-    Expand(expand::Args),
-    Facts(facts::Args),
     Install(install::Args),
+    Facts(facts::Args),
     Lock(lock::Args),
     Status(status::Args),
-    Stub(stub::Args),
 }
 
 fn main() -> ExitCode {
     let result = match Cli::parse().verb {
         Verb::Appliance(args) => args.run(),
-        Verb::Docs(args) => args.run(),
-        Verb::Expand(args) => args.run(),
-        Verb::Facts(args) => args.run(),
         Verb::Install(args) => args.run(),
+        Verb::Facts(args) => args.run(),
         Verb::Lock(args) => args.run(),
         Verb::Status(args) => args.run(),
-        Verb::Stub(args) => args.run(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

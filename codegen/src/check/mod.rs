@@ -14,7 +14,10 @@ mod references;
 mod types;
 mod versions;
 
-pub(crate) use references::references;
+/// A lone `?` stands for a description, or for the clauses of a feature, that is still to be written.
+///
+/// While it may, descriptions are not looked at at all.
+pub(crate) const PLACEHOLDERS_ALLOWED: bool = true;
 
 /// An action with its clauses read.
 struct ActionItem<'a> {
@@ -114,7 +117,9 @@ pub(crate) fn check(files: &[File], complete: bool, wrong: &mut Diagnostics) {
         types::check(&idl, wrong);
         references::check(&idl, wrong);
     }
-    docs::check(&idl, wrong);
+    if !PLACEHOLDERS_ALLOWED {
+        docs::check(&idl, wrong);
+    }
 }
 
 /// `FILE:LINE`, for hints that point to another place.

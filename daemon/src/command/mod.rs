@@ -8,9 +8,6 @@
 
 mod child;
 
-#[cfg(test)]
-mod tests;
-
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;

@@ -1,1 +1,13 @@
-//! Handlers of `idl/file/`: files and directories in the guest.
+//! Files of the guest: one module per file of `idl/file/`, and what they share.
+
+mod contents;
+mod descent;
+mod directories;
+mod fresh;
+mod lines;
+mod links;
+mod printable;
+mod removal;
+mod status;
+mod text;
+mod xattrs;

@@ -15,10 +15,7 @@ use pathrs::error::ErrorKind;
 use pathrs::flags::OpenFlags;
 use protocol::GuestPath;
 
-use super::tree::kind;
-
-/// As many links as the kernel follows in one path.
-const MAX_LINKS: usize = 40;
+use super::MAX_LINKS;
 
 /// How often a resolution is tried again that a rename elsewhere in the tree
 /// disturbed (EAGAIN), before it is done step by step.
@@ -101,7 +98,7 @@ fn open_in_steps(root: BorrowedFd<'_>, path: &Path, flags: OFlag) -> nix::Result
         _ => Errno::EIO,
     })?;
     if flags.contains(OFlag::O_PATH | OFlag::O_DIRECTORY)
-        && kind(&fd)? != nix::sys::stat::SFlag::S_IFDIR
+        && super::kind(&fd)? != nix::sys::stat::SFlag::S_IFDIR
     {
         return Err(Errno::ENOTDIR);
     }

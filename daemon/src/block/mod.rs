@@ -1,1 +1,0 @@
-//! Handlers of `idl/block/`: block devices, partitions, volumes and their contents.

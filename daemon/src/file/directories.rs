@@ -1,0 +1,291 @@
+//! Directories: making, listing and removing.
+
+use std::ffi::OsStr;
+use std::os::fd::OwnedFd;
+
+use nix::dir::{Entry, Type};
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::{Mode, SFlag, fstat, mkdirat};
+use nix::unistd::{UnlinkatFlags, unlinkat};
+use protocol::api::{DirectoriesActions, Dirent, MktempOptions};
+use protocol::xdr::Encoder;
+use protocol::{Context, Error, FileOut, FileSender, GuestPath, Result, Sent};
+
+use super::fresh::{self, RANDOM};
+use super::removal::remove_tree;
+use crate::Daemon;
+use crate::command::Command;
+use crate::guest::{Guest, file_type};
+
+/// The mode of a new directory, before the umask.
+const NEW_DIRECTORY: Mode = Mode::from_bits_truncate(0o777);
+
+impl DirectoriesActions for Daemon {
+    fn ll(&mut self, directory: GuestPath) -> Result<Vec<u8>> {
+        long_listing(&self.guest, &directory, "-la")
+    }
+
+    fn rm(&mut self, path: GuestPath) -> Result<()> {
+        let place = self.guest.parent(&path)?;
+        unlinkat(&place.dir, place.name.as_os_str(), UnlinkatFlags::NoRemoveDir).context(&path)
+    }
+
+    fn rmdir(&mut self, path: GuestPath) -> Result<()> {
+        let place = self.guest.parent(&path)?;
+        let result = unlinkat(&place.dir, place.name.as_os_str(), UnlinkatFlags::RemoveDir);
+        // What the path names by its dots is never empty, or in use.
+        let result = match (result, last_component(&path)) {
+            (Err(Errno::EINVAL), b"") => Err(Errno::EBUSY),
+            (Err(Errno::EINVAL), b"..") => Err(Errno::ENOTEMPTY),
+            (result, _) => result,
+        };
+        result.context(&path)
+    }
+
+    fn rm_rf(&mut self, path: GuestPath) -> Result<()> {
+        match last_component(&path) {
+            b"" => {
+                return Err(Error::with_errno(
+                    Errno::EBUSY,
+                    "cannot remove root directory",
+                ));
+            }
+            b"." | b".." => {
+                return Err(Error::with_errno(
+                    Errno::EINVAL,
+                    format!("{path}: a path that ends in '.' or '..' cannot be removed"),
+                ));
+            }
+            _ => {}
+        }
+        match self.guest.parent(&path) {
+            Ok(place) => remove_tree(place, &path),
+            Err(error) => match error.errno() {
+                Some(Errno::ENOENT) => Ok(()),
+                Some(Errno::ENOTDIR) if !path.as_bytes().ends_with(b"/") => Ok(()),
+                _ => Err(error),
+            },
+        }
+    }
+
+    fn mkdir(&mut self, path: GuestPath) -> Result<()> {
+        make_directory(&self.guest, &path, NEW_DIRECTORY)
+    }
+
+    fn mkdir_p(&mut self, path: GuestPath) -> Result<()> {
+        make_with_parents(&self.guest, &path)
+    }
+
+    fn mkdtemp(&mut self, tmpl: GuestPath) -> Result<Vec<u8>> {
+        make_temporary(&self.guest, &tmpl, b"", |dir, name| {
+            mkdirat(dir, name, Mode::S_IRWXU)
+        })
+    }
+
+    fn readdir(&mut self, dir: GuestPath) -> Result<Vec<Dirent>> {
+        let mut entries = Vec::new();
+        let mut size = 0;
+        for entry in self.guest.directory(&dir)?.iter() {
+            let entry = dirent(&entry.context(&dir)?);
+            size += entry.name.len();
+            if size > protocol::wire::MESSAGE_MAX {
+                return Err(too_large(&dir));
+            }
+            entries.push(entry);
+        }
+        Ok(entries)
+    }
+
+    fn mkdir_mode(&mut self, path: GuestPath, mode: i32) -> Result<()> {
+        let mode = u32::try_from(mode).map_err(|_| {
+            Error::with_errno(Errno::EINVAL, format!("{path}: mode is negative"))
+        })?;
+        make_directory(&self.guest, &path, Mode::from_bits_truncate(mode))
+    }
+
+    fn llz(&mut self, directory: GuestPath) -> Result<Vec<u8>> {
+        long_listing(&self.guest, &directory, "-laZ")
+    }
+
+    fn ls0(&mut self, dir: GuestPath, filenames: FileOut<'_>) -> Result<Sent> {
+        send_entries(&self.guest, &dir, filenames, |entry, out| {
+            let name = entry.file_name();
+            match name.to_bytes() {
+                b"." | b".." => Ok(()),
+                _ => out.send(name.to_bytes_with_nul()),
+            }
+        })
+    }
+
+    fn rm_f(&mut self, path: GuestPath) -> Result<()> {
+        match self.rm(path) {
+            Err(error) if error.errno() == Some(Errno::ENOENT) => Ok(()),
+            result => result,
+        }
+    }
+
+    fn mktemp(&mut self, tmpl: GuestPath, options: MktempOptions<'_>) -> Result<Vec<u8>> {
+        if options.suffix.is_some() && !tmpl.as_bytes().ends_with(b"X") {
+            return Err(Error::with_errno(
+                Errno::EINVAL,
+                format!("template {tmpl} must end in X"),
+            ));
+        }
+        let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
+        let mode = Mode::S_IRUSR | Mode::S_IWUSR;
+        let suffix = options.suffix.unwrap_or_default();
+        make_temporary(&self.guest, &tmpl, suffix, |dir, name| {
+            openat(dir, name, flags, mode).map(drop)
+        })
+    }
+
+    fn internal_readdir(&mut self, dir: GuestPath, filename: FileOut<'_>) -> Result<Sent> {
+        send_entries(&self.guest, &dir, filename, |entry, out| {
+            let mut encoder = Encoder::new();
+            dirent(entry).encode(&mut encoder, self);
+            out.send(&encoder.into_bytes())
+        })
+    }
+}
+
+/// The last component of a path as it is written; empty for the root.
+fn last_component(path: &GuestPath) -> &[u8] {
+    path.as_bytes()
+        .rsplit(|&byte| byte == b'/')
+        .find(|component| !component.is_empty())
+        .unwrap_or_default()
+}
+
+fn make_directory(guest: &Guest, path: &GuestPath, mode: Mode) -> Result<()> {
+    let place = guest.parent(path)?;
+    mkdirat(&place.dir, place.name.as_os_str(), mode).context(path)
+}
+
+/// Makes a directory and those above it that are missing. Tries the whole path
+/// first, since most of the time at most one is missing.
+fn make_with_parents(guest: &Guest, path: &GuestPath) -> Result<()> {
+    let bytes = path.as_bytes();
+    let mut missing = Vec::new();
+    let mut end = bytes.len();
+    loop {
+        let prefix = GuestPath::new(bytes.get(..end.max(1)).unwrap_or_default())?;
+        match make_directory(guest, &prefix, NEW_DIRECTORY) {
+            Ok(()) => break,
+            Err(error) if error.errno() == Some(Errno::EEXIST) => {
+                require_directory(guest, &prefix)?;
+                break;
+            }
+            Err(error) if error.errno() == Some(Errno::ENOENT) && end > 1 => {
+                missing.push(prefix);
+                end = bytes
+                    .get(..end)
+                    .and_then(|prefix| prefix.iter().rposition(|&byte| byte == b'/'))
+                    .unwrap_or(0);
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    for prefix in missing.into_iter().rev() {
+        match make_directory(guest, &prefix, NEW_DIRECTORY) {
+            Err(error) if error.errno() == Some(Errno::EEXIST) => {
+                require_directory(guest, &prefix)?;
+            }
+            result => result?,
+        }
+    }
+    Ok(())
+}
+
+fn require_directory(guest: &Guest, path: &GuestPath) -> Result<()> {
+    if file_type(&guest.lstat(path)?) == SFlag::S_IFDIR {
+        return Ok(());
+    }
+    Err(Error::with_errno(
+        Errno::ENOTDIR,
+        format!("{path}: a path element was not a directory"),
+    ))
+}
+
+/// Calls `make` for names that have random characters where the template has
+/// its last six `X`, until it makes one; returns the path.
+fn make_temporary(
+    guest: &Guest,
+    template: &GuestPath,
+    suffix: &[u8],
+    make: impl Fn(&OwnedFd, &OsStr) -> nix::Result<()>,
+) -> Result<Vec<u8>> {
+    let Some(stem) = template.as_bytes().strip_suffix(&[b'X'; RANDOM]) else {
+        return Err(Error::os(Errno::EINVAL, template));
+    };
+    let mut failure = None;
+    let made = fresh::with_random_name(|random| {
+        let path = GuestPath::new([stem, random, suffix].concat()).map_err(|_| Errno::EINVAL)?;
+        let place = guest.parent(&path).map_err(|error| {
+            let errno = error.errno().unwrap_or(Errno::EIO);
+            failure = Some(error);
+            errno
+        })?;
+        make(&place.dir, place.name.as_os_str())?;
+        Ok(path)
+    });
+    match (made, failure) {
+        (Ok(path), _) => Ok(path.into_bytes()),
+        (Err(_), Some(error)) => Err(error),
+        (Err(errno), None) => Err(Error::os(errno, template)),
+    }
+}
+
+fn dirent(entry: &Entry) -> Dirent {
+    let ftyp = match entry.file_type() {
+        Some(Type::BlockDevice) => b'b',
+        Some(Type::CharacterDevice) => b'c',
+        Some(Type::Directory) => b'd',
+        Some(Type::Fifo) => b'f',
+        Some(Type::Symlink) => b'l',
+        Some(Type::File) => b'r',
+        Some(Type::Socket) => b's',
+        None => b'u',
+    };
+    Dirent {
+        ino: entry.ino().cast_signed(),
+        ftyp,
+        name: entry.file_name().to_bytes().to_vec(),
+    }
+}
+
+/// Sends the entries of a directory as `send` does it.
+fn send_entries(
+    guest: &Guest,
+    path: &GuestPath,
+    out: FileOut<'_>,
+    mut send: impl FnMut(&Entry, &mut FileSender<'_>) -> Result<()>,
+) -> Result<Sent> {
+    let mut directory = guest.directory(path)?;
+    let mut out = out.start()?;
+    for entry in directory.iter() {
+        send(&entry.context(path)?, &mut out)?;
+    }
+    out.finish()
+}
+
+/// What `ls` prints. It runs in the directory, so that it needs no path.
+fn long_listing(guest: &Guest, path: &GuestPath, flags: &str) -> Result<Vec<u8>> {
+    let resolved = guest.resolve(path)?;
+    let handle = guest.handle(&resolved)?;
+    let command = Command::new("ls").arg(flags);
+    let out = if file_type(&fstat(&handle).context(path)?) == SFlag::S_IFDIR {
+        command.cwd(&handle).run()?
+    } else {
+        let place = guest.parent(&resolved)?;
+        command.cwd(&place.dir).operands([&place.name]).run()?
+    };
+    Ok(out.stdout)
+}
+
+fn too_large(path: &GuestPath) -> Error {
+    Error::with_errno(
+        Errno::E2BIG,
+        format!("{path}: the directory has too many entries for one reply"),
+    )
+}

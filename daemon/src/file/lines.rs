@@ -1,0 +1,220 @@
+//! The first and last lines of a file, in memory that the reply's size bounds.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
+use std::os::unix::fs::FileExt;
+
+use nix::errno::Errno;
+use protocol::{Error, Result};
+
+/// How much to read at a time.
+const BLOCK: usize = 256 * 1024;
+
+/// Lines for a reply.
+#[derive(Default)]
+struct Collected {
+    lines: Vec<Vec<u8>>,
+    size: usize,
+}
+
+impl Collected {
+    fn push(&mut self, line: &[u8]) -> Result<()> {
+        let line = line.strip_suffix(b"\n").unwrap_or(line);
+        // The reply's strings cannot hold a NUL.
+        let line = line.split(|&byte| byte == 0).next().unwrap_or_default();
+        self.size += line.len() + 4;
+        require_room(self.size)?;
+        self.lines.push(line.to_vec());
+        Ok(())
+    }
+}
+
+fn require_room(size: usize) -> Result<()> {
+    if size > protocol::wire::MESSAGE_MAX {
+        return Err(Error::with_errno(
+            Errno::E2BIG,
+            "the lines are too large for one reply",
+        ));
+    }
+    Ok(())
+}
+
+/// The first `wanted` lines.
+pub(super) fn first(file: &File, wanted: u64) -> Result<Vec<Vec<u8>>> {
+    let mut reader = BufReader::with_capacity(BLOCK, file);
+    collect(&mut reader, wanted)
+}
+
+/// All lines but the last `left_out`.
+pub(super) fn all_but_last(file: &File, left_out: u64) -> Result<Vec<Vec<u8>>> {
+    let wanted = count_lines(file)?.saturating_sub(left_out);
+    let mut rewound = file;
+    rewound.seek(SeekFrom::Start(0))?;
+    first(file, wanted)
+}
+
+/// All lines from the one with the number `start` (counted from 1) on.
+pub(super) fn from_line(file: &File, start: u64) -> Result<Vec<Vec<u8>>> {
+    let mut reader = BufReader::with_capacity(BLOCK, file);
+    for _ in 1..start {
+        if reader.skip_until(b'\n')? == 0 {
+            break;
+        }
+    }
+    collect(&mut reader, u64::MAX)
+}
+
+/// The last `wanted` lines.
+pub(super) fn last(file: &File, wanted: u64) -> Result<Vec<Vec<u8>>> {
+    let start = last_lines_start(file, wanted)?;
+    let mut from_there = file;
+    from_there.seek(SeekFrom::Start(start))?;
+    first(file, wanted)
+}
+
+/// Where the last `wanted` lines begin, found from the end.
+fn last_lines_start(file: &File, wanted: u64) -> io::Result<u64> {
+    let mut end = file.metadata()?.len();
+    if wanted == 0 {
+        return Ok(end);
+    }
+    let mut block = vec![0; BLOCK];
+    // The newline that ends the last line is no line's beginning.
+    let mut last = end.saturating_sub(1);
+    let mut seen = 0;
+    while end > 0 {
+        let start = end.saturating_sub(BLOCK as u64);
+        let part = usize::try_from(end - start).unwrap_or(BLOCK).min(block.len());
+        let (part, _) = block.split_at_mut(part);
+        file.read_exact_at(part, start)?;
+        for (at, _) in part.iter().enumerate().rev().filter(|&(_, &byte)| byte == b'\n') {
+            let at = start + at as u64;
+            if at == last {
+                continue;
+            }
+            seen += 1;
+            if seen == wanted {
+                return Ok(at + 1);
+            }
+        }
+        end = start;
+        last = u64::MAX;
+    }
+    Ok(0)
+}
+
+/// Lines, a last one without its newline included.
+fn count_lines(file: &File) -> io::Result<u64> {
+    let mut lines = 0;
+    let mut last = b'\n';
+    for_each_block(file, |block| {
+        lines += newlines(block);
+        last = block.last().copied().unwrap_or(last);
+        Ok(())
+    })?;
+    Ok(lines + u64::from(last != b'\n'))
+}
+
+fn collect(reader: &mut impl BufRead, wanted: u64) -> Result<Vec<Vec<u8>>> {
+    let mut collected = Collected::default();
+    let mut line = Vec::new();
+    let mut count = 0;
+    while count < wanted {
+        line.clear();
+        let limit = protocol::wire::MESSAGE_MAX as u64 + 1;
+        if (&mut *reader).take(limit).read_until(b'\n', &mut line)? == 0 {
+            break;
+        }
+        require_room(line.len())?;
+        collected.push(&line)?;
+        count += 1;
+    }
+    Ok(collected.lines)
+}
+
+/// Calls `visit` with the content of a file, one large block after the other.
+pub(super) fn for_each_block(
+    mut file: &File,
+    mut visit: impl FnMut(&[u8]) -> io::Result<()>,
+) -> io::Result<()> {
+    let mut block = vec![0; BLOCK];
+    loop {
+        match file.read(&mut block) {
+            Ok(0) => return Ok(()),
+            Ok(read) => visit(block.get(..read).unwrap_or_default())?,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// The newlines in a block.
+pub(super) fn newlines(block: &[u8]) -> u64 {
+    // Counting in bytes lets the compiler use vector instructions.
+    block
+        .chunks(usize::from(u8::MAX))
+        .map(|part| u64::from(part.iter().map(|&byte| u8::from(byte == b'\n')).sum::<u8>()))
+        .sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    fn with(content: &[u8]) -> File {
+        let mut file = tempfile::tempfile().expect("a scratch file");
+        file.write_all(content).expect("fill it");
+        file.rewind().expect("rewind it");
+        file
+    }
+
+    fn text(lines: Vec<Vec<u8>>) -> Vec<String> {
+        lines
+            .into_iter()
+            .map(|line| String::from_utf8(line).expect("text"))
+            .collect()
+    }
+
+    #[test]
+    fn head_and_tail_agree_on_what_a_line_is() {
+        for content in ["", "\n", "a", "a\n", "a\n\n", "a\nb\n\nc", "\n\nx\n"] {
+            let all: Vec<_> = content.lines().map(str::to_owned).collect();
+            for count in 0..6 {
+                let n = count as u64;
+                let file = || with(content.as_bytes());
+                let end = all.len().saturating_sub(count);
+                let start = count.saturating_sub(1).min(all.len());
+                let few = count.min(all.len());
+                assert_eq!(text(first(&file(), n).unwrap()), all[..few], "{content:?} {n}");
+                assert_eq!(text(all_but_last(&file(), n).unwrap()), all[..end]);
+                assert_eq!(text(last(&file(), n).unwrap()), all[end..], "{content:?} {n}");
+                assert_eq!(text(from_line(&file(), n).unwrap()), all[start..]);
+            }
+        }
+    }
+
+    #[test]
+    fn the_last_lines_are_found_across_blocks() {
+        let line = "x".repeat(BLOCK / 2 - 7);
+        let content = format!("{line}\n").repeat(5);
+        let file = with(content.as_bytes());
+        for wanted in 1..=6 {
+            let lines = last(&file, wanted).expect("the last lines");
+            assert_eq!(lines.len() as u64, wanted.min(5));
+            assert!(lines.iter().all(|found| found == line.as_bytes()));
+        }
+    }
+
+    #[test]
+    fn what_no_reply_can_hold_is_an_error() {
+        let file = with(&vec![b'x'; protocol::wire::MESSAGE_MAX + 2]);
+        let error = first(&file, 1).expect_err("a line of 4 MiB");
+        assert_eq!(error.errno(), Some(Errno::E2BIG));
+    }
+
+    #[test]
+    fn a_line_ends_at_a_nul() {
+        assert_eq!(text(first(&with(b"a\0b\nc"), 9).unwrap()), ["a", "c"]);
+    }
+}

@@ -1,0 +1,326 @@
+//! What a file is, and its owner, mode and times.
+
+use std::collections::HashSet;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+
+use nix::errno::Errno;
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag};
+use nix::sys::stat::{
+    FchmodatFlags, FileStat, Mode, SFlag, UtimensatFlags, fchmodat, fstat, fstatat, utimensat,
+};
+use nix::sys::time::TimeSpec;
+use nix::unistd::{Gid, Uid, fchownat};
+use protocol::api::{
+    CopyAttributesOptions, IsBlockdevOptions, IsChardevOptions, IsDirOptions, IsFifoOptions,
+    IsFileOptions, IsSocketOptions, Statns, StatusActions,
+};
+use protocol::{Context, Error, Filename, GuestPath, Progress, Result};
+
+use super::descent::Descent;
+use super::xattrs;
+use crate::Daemon;
+use crate::guest::{Guest, descriptor_path, file_type};
+
+/// What a `statns` takes on the wire.
+const STATNS_SIZE: usize = 22 * 8;
+
+/// Stands for a file that has no status to show.
+const NO_STATUS: Statns = Statns {
+    st_dev: 0,
+    st_ino: -1,
+    st_mode: 0,
+    st_nlink: 0,
+    st_uid: 0,
+    st_gid: 0,
+    st_rdev: 0,
+    st_size: 0,
+    st_blksize: 0,
+    st_blocks: 0,
+    st_atime_sec: 0,
+    st_atime_nsec: 0,
+    st_mtime_sec: 0,
+    st_mtime_nsec: 0,
+    st_ctime_sec: 0,
+    st_ctime_nsec: 0,
+    st_spare1: 0,
+    st_spare2: 0,
+    st_spare3: 0,
+    st_spare4: 0,
+    st_spare5: 0,
+    st_spare6: 0,
+};
+
+/// The permission bits, and those for set-user-ID, set-group-ID and sticky.
+const PERMISSIONS: u32 = 0o7777;
+
+impl StatusActions for Daemon {
+    fn chmod(&mut self, mode: i32, path: GuestPath) -> Result<()> {
+        let mode = u32::try_from(mode).map_err(|_| {
+            Error::with_errno(Errno::EINVAL, format!("{path}: mode is negative"))
+        })?;
+        let handle = self.guest.handle(&path)?;
+        set_mode(&handle, mode).with_context(|| format!("{path}: 0{mode:o}"))
+    }
+
+    fn chown(&mut self, owner: i32, group: i32, path: GuestPath) -> Result<()> {
+        let handle = self.guest.handle(&path)?;
+        set_owner(&handle, owner.cast_unsigned(), group.cast_unsigned())
+            .with_context(|| format!("{path}: {owner}.{group}"))
+    }
+
+    fn exists(&mut self, path: GuestPath) -> Result<bool> {
+        Ok(kind(&self.guest, &path, false)?.is_some())
+    }
+
+    fn is_file(&mut self, path: GuestPath, options: IsFileOptions) -> Result<bool> {
+        is_kind(&self.guest, &path, SFlag::S_IFREG, options.followsymlinks)
+    }
+
+    fn is_dir(&mut self, path: GuestPath, options: IsDirOptions) -> Result<bool> {
+        is_kind(&self.guest, &path, SFlag::S_IFDIR, options.followsymlinks)
+    }
+
+    fn du(&mut self, path: GuestPath, progress: &mut Progress<'_>) -> Result<i64> {
+        let _pulse = progress.pulse();
+        disk_usage(&self.guest, &path)
+    }
+
+    fn utimens(
+        &mut self,
+        path: GuestPath,
+        atsecs: i64,
+        atnsecs: i64,
+        mtsecs: i64,
+        mtnsecs: i64,
+    ) -> Result<()> {
+        let place = self.guest.parent(&path)?;
+        utimensat(
+            &place.dir,
+            place.name.as_os_str(),
+            &time(atsecs, atnsecs),
+            &time(mtsecs, mtnsecs),
+            UtimensatFlags::NoFollowSymlink,
+        )
+        .context(&path)
+    }
+
+    fn lchown(&mut self, owner: i32, group: i32, path: GuestPath) -> Result<()> {
+        let handle = self.guest.handle_nofollow(&path)?;
+        set_owner(&handle, owner.cast_unsigned(), group.cast_unsigned())
+            .with_context(|| format!("{path}: {owner}.{group}"))
+    }
+
+    fn filesize(&mut self, file: GuestPath) -> Result<i64> {
+        Ok(self.guest.stat(&file)?.st_size)
+    }
+
+    fn is_chardev(&mut self, path: GuestPath, options: IsChardevOptions) -> Result<bool> {
+        is_kind(&self.guest, &path, SFlag::S_IFCHR, options.followsymlinks)
+    }
+
+    fn is_blockdev(&mut self, path: GuestPath, options: IsBlockdevOptions) -> Result<bool> {
+        is_kind(&self.guest, &path, SFlag::S_IFBLK, options.followsymlinks)
+    }
+
+    fn is_fifo(&mut self, path: GuestPath, options: IsFifoOptions) -> Result<bool> {
+        is_kind(&self.guest, &path, SFlag::S_IFIFO, options.followsymlinks)
+    }
+
+    fn is_symlink(&mut self, path: GuestPath) -> Result<bool> {
+        is_kind(&self.guest, &path, SFlag::S_IFLNK, None)
+    }
+
+    fn is_socket(&mut self, path: GuestPath, options: IsSocketOptions) -> Result<bool> {
+        is_kind(&self.guest, &path, SFlag::S_IFSOCK, options.followsymlinks)
+    }
+
+    fn copy_attributes(
+        &mut self,
+        src: GuestPath,
+        dest: GuestPath,
+        options: CopyAttributesOptions,
+    ) -> Result<()> {
+        let all = options.all.unwrap_or(false);
+        let from = self.guest.handle(&src)?;
+        let to = self.guest.handle(&dest)?;
+        let from_stat = fstat(&from).context(&src)?;
+        let to_stat = fstat(&to).context(&dest)?;
+        // The owner first: changing it clears the set-user-ID and set-group-ID bits.
+        if options.ownership.unwrap_or(all)
+            && (from_stat.st_uid, from_stat.st_gid) != (to_stat.st_uid, to_stat.st_gid)
+        {
+            set_owner(&to, from_stat.st_uid, from_stat.st_gid).context(&dest)?;
+        }
+        if options.mode.unwrap_or(all) {
+            set_mode(&to, from_stat.st_mode & PERMISSIONS).context(&dest)?;
+        }
+        if options.xattributes.unwrap_or(all) {
+            xattrs::copy(&from, &src, &to, &dest)?;
+        }
+        Ok(())
+    }
+
+    fn statns(&mut self, path: GuestPath) -> Result<Statns> {
+        Ok(statns(&self.guest.stat(&path)?))
+    }
+
+    fn lstatns(&mut self, path: GuestPath) -> Result<Statns> {
+        Ok(statns(&self.guest.lstat(&path)?))
+    }
+
+    fn internal_lstatnslist(
+        &mut self,
+        path: GuestPath,
+        names: Vec<Filename>,
+    ) -> Result<Vec<Statns>> {
+        let dir = self.guest.open(&path, OFlag::O_PATH | OFlag::O_DIRECTORY)?;
+        if names.len() > protocol::wire::MESSAGE_MAX / STATNS_SIZE {
+            return Err(Error::with_errno(
+                Errno::E2BIG,
+                format!("{path}: too many names for one reply"),
+            ));
+        }
+        let stat = |name: &Filename| match name.as_bytes() {
+            // Above the guest's root there is nothing.
+            b".." => self.guest.lstat(&path.join(b"..")).ok(),
+            _ => fstatat(&dir, name.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW).ok(),
+        };
+        Ok(names
+            .iter()
+            .map(|name| stat(name).map_or(NO_STATUS, |stat| statns(&stat)))
+            .collect())
+    }
+}
+
+/// Changes the mode of what a handle (`O_PATH`) stands for.
+fn set_mode(handle: &impl std::os::fd::AsFd, mode: u32) -> nix::Result<()> {
+    fchmodat(
+        AT_FDCWD,
+        &descriptor_path(handle),
+        Mode::from_bits_truncate(mode),
+        FchmodatFlags::FollowSymlink,
+    )
+}
+
+/// Changes the owner of what a handle (`O_PATH`) stands for; `u32::MAX` keeps it.
+fn set_owner(handle: &impl std::os::fd::AsFd, owner: u32, group: u32) -> nix::Result<()> {
+    fchownat(
+        handle,
+        "",
+        Some(Uid::from_raw(owner)),
+        Some(Gid::from_raw(group)),
+        AtFlags::AT_EMPTY_PATH,
+    )
+}
+
+/// The kind of what a path names; `None` if there is nothing.
+fn kind(guest: &Guest, path: &GuestPath, follow: bool) -> Result<Option<SFlag>> {
+    let stat = if follow {
+        guest.stat(path)
+    } else {
+        guest.lstat(path)
+    };
+    match stat {
+        Ok(stat) => Ok(Some(file_type(&stat))),
+        Err(error) if matches!(error.errno(), Some(Errno::ENOENT | Errno::ENOTDIR)) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn is_kind(guest: &Guest, path: &GuestPath, wanted: SFlag, follow: Option<bool>) -> Result<bool> {
+    Ok(kind(guest, path, follow.unwrap_or(false))? == Some(wanted))
+}
+
+/// A time as [`StatusActions::utimens`] has it.
+fn time(seconds: i64, nanoseconds: i64) -> TimeSpec {
+    match nanoseconds {
+        -1 => TimeSpec::UTIME_NOW,
+        -2 => TimeSpec::UTIME_OMIT,
+        _ => TimeSpec::new(seconds, nanoseconds),
+    }
+}
+
+fn statns(stat: &FileStat) -> Statns {
+    Statns {
+        st_dev: stat.st_dev.cast_signed(),
+        st_ino: stat.st_ino.cast_signed(),
+        st_mode: i64::from(stat.st_mode),
+        st_nlink: stat.st_nlink as i64,
+        st_uid: i64::from(stat.st_uid),
+        st_gid: i64::from(stat.st_gid),
+        st_rdev: stat.st_rdev.cast_signed(),
+        st_size: stat.st_size,
+        st_blksize: stat.st_blksize,
+        st_blocks: stat.st_blocks,
+        st_atime_sec: stat.st_atime,
+        st_atime_nsec: stat.st_atime_nsec,
+        st_mtime_sec: stat.st_mtime,
+        st_mtime_nsec: stat.st_mtime_nsec,
+        st_ctime_sec: stat.st_ctime,
+        st_ctime_nsec: stat.st_ctime_nsec,
+        ..NO_STATUS
+    }
+}
+
+/// The space of a tree in KiB, each file counted once.
+fn disk_usage(guest: &Guest, path: &GuestPath) -> Result<i64> {
+    let place = guest.parent(path)?;
+    let top = place.stat().context(path)?;
+    let mut usage = Usage::default();
+    usage.add(&top);
+    if file_type(&top) == SFlag::S_IFDIR {
+        let mut descent = Descent::new(place.dir);
+        let mut pending = vec![vec![place.name]];
+        while let Some(names) = pending.last_mut() {
+            let Some(name) = names.pop() else {
+                pending.pop();
+                if descent.leave().context(path)?.is_none() {
+                    break;
+                }
+                continue;
+            };
+            let below = measure(&mut descent, &name, &mut usage)
+                .with_context(|| descent.describe(path, &name))?;
+            pending.push(below);
+        }
+    }
+    Ok(usage.blocks.saturating_add(1) / 2)
+}
+
+/// Adds the entries of the directory `name`; returns its subdirectories.
+fn measure(
+    descent: &mut Descent,
+    name: &OsStr,
+    usage: &mut Usage,
+) -> nix::Result<Vec<OsString>> {
+    descent.enter(name)?;
+    let mut subdirectories = Vec::new();
+    descent.entries(|dir, entry| {
+        let stat = fstatat(dir, entry.file_name(), AtFlags::AT_SYMLINK_NOFOLLOW)?;
+        usage.add(&stat);
+        if file_type(&stat) == SFlag::S_IFDIR {
+            subdirectories.push(OsStr::from_bytes(entry.file_name().to_bytes()).to_owned());
+        }
+        Ok::<(), Errno>(())
+    })?;
+    Ok(subdirectories)
+}
+
+#[derive(Default)]
+struct Usage {
+    /// In units of 512 bytes.
+    blocks: i64,
+    /// Device and inode of the files with several names.
+    counted: HashSet<(u64, u64)>,
+}
+
+impl Usage {
+    fn add(&mut self, stat: &FileStat) {
+        let several_names = stat.st_nlink > 1 && file_type(stat) != SFlag::S_IFDIR;
+        if several_names && !self.counted.insert((stat.st_dev, stat.st_ino)) {
+            return;
+        }
+        self.blocks = self.blocks.saturating_add(stat.st_blocks);
+    }
+}

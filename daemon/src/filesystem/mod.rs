@@ -1,1 +1,0 @@
-//! Handlers of `idl/filesystem/`: filesystems: mounting, making, checking, describing.
