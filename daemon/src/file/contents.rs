@@ -86,7 +86,13 @@ impl ContentsActions for Daemon {
         read_at(&file, count, offset).context(&path)
     }
 
-    fn fill(&mut self, c: i32, len: i32, path: GuestPath, progress: &mut Progress<'_>) -> Result<()> {
+    fn fill(
+        &mut self,
+        c: i32,
+        len: i32,
+        path: GuestPath,
+        progress: &mut Progress<'_>,
+    ) -> Result<()> {
         let byte = u8::try_from(c).map_err(|_| {
             Error::with_errno(
                 Errno::EINVAL,
@@ -130,7 +136,10 @@ impl ContentsActions for Daemon {
 
     fn fallocate64(&mut self, path: GuestPath, len: i64) -> Result<()> {
         if len < 0 {
-            return Err(Error::with_errno(Errno::EINVAL, format!("{len}: length is < 0")));
+            return Err(Error::with_errno(
+                Errno::EINVAL,
+                format!("{len}: length is < 0"),
+            ));
         }
         let flags = OFlag::O_WRONLY | OFlag::O_TRUNC;
         let file = self.guest.create(&path, flags, NEW_FILE)?;
@@ -163,7 +172,9 @@ impl ContentsActions for Daemon {
         if nr <= 0 {
             return Ok(());
         }
-        let directory = self.guest.open(&dir, OFlag::O_RDONLY | OFlag::O_DIRECTORY)?;
+        let directory = self
+            .guest
+            .open(&dir, OFlag::O_RDONLY | OFlag::O_DIRECTORY)?;
         for number in 0..nr {
             let name = format!("{number:08}");
             match mknodat(&directory, name.as_str(), SFlag::S_IFREG, NEW_FILE, 0) {

@@ -111,7 +111,11 @@ impl Descent {
     /// top of the tree. Cut if it is very long.
     pub(crate) fn describe(&self, top: &GuestPath, name: &OsStr) -> String {
         let mut text = top.to_string();
-        let below = self.levels.iter().skip(1).map(|level| level.name.as_os_str());
+        let below = self
+            .levels
+            .iter()
+            .skip(1)
+            .map(|level| level.name.as_os_str());
         let last = (!self.levels.is_empty()).then_some(name);
         for component in below.chain(last) {
             if text.len() > SHOWN {

@@ -28,7 +28,12 @@ impl DirectoriesActions for Daemon {
 
     fn rm(&mut self, path: GuestPath) -> Result<()> {
         let place = self.guest.parent(&path)?;
-        unlinkat(&place.dir, place.name.as_os_str(), UnlinkatFlags::NoRemoveDir).context(&path)
+        unlinkat(
+            &place.dir,
+            place.name.as_os_str(),
+            UnlinkatFlags::NoRemoveDir,
+        )
+        .context(&path)
     }
 
     fn rmdir(&mut self, path: GuestPath) -> Result<()> {
@@ -98,9 +103,8 @@ impl DirectoriesActions for Daemon {
     }
 
     fn mkdir_mode(&mut self, path: GuestPath, mode: i32) -> Result<()> {
-        let mode = u32::try_from(mode).map_err(|_| {
-            Error::with_errno(Errno::EINVAL, format!("{path}: mode is negative"))
-        })?;
+        let mode = u32::try_from(mode)
+            .map_err(|_| Error::with_errno(Errno::EINVAL, format!("{path}: mode is negative")))?;
         make_directory(&self.guest, &path, Mode::from_bits_truncate(mode))
     }
 

@@ -84,10 +84,17 @@ fn last_lines_start(file: &File, wanted: u64) -> io::Result<u64> {
     let mut seen = 0;
     while end > 0 {
         let start = end.saturating_sub(BLOCK as u64);
-        let part = usize::try_from(end - start).unwrap_or(BLOCK).min(block.len());
+        let part = usize::try_from(end - start)
+            .unwrap_or(BLOCK)
+            .min(block.len());
         let (part, _) = block.split_at_mut(part);
         file.read_exact_at(part, start)?;
-        for (at, _) in part.iter().enumerate().rev().filter(|&(_, &byte)| byte == b'\n') {
+        for (at, _) in part
+            .iter()
+            .enumerate()
+            .rev()
+            .filter(|&(_, &byte)| byte == b'\n')
+        {
             let at = start + at as u64;
             if at == last {
                 continue;
@@ -186,9 +193,17 @@ mod tests {
                 let end = all.len().saturating_sub(count);
                 let start = count.saturating_sub(1).min(all.len());
                 let few = count.min(all.len());
-                assert_eq!(text(first(&file(), n).unwrap()), all[..few], "{content:?} {n}");
+                assert_eq!(
+                    text(first(&file(), n).unwrap()),
+                    all[..few],
+                    "{content:?} {n}"
+                );
                 assert_eq!(text(all_but_last(&file(), n).unwrap()), all[..end]);
-                assert_eq!(text(last(&file(), n).unwrap()), all[end..], "{content:?} {n}");
+                assert_eq!(
+                    text(last(&file(), n).unwrap()),
+                    all[end..],
+                    "{content:?} {n}"
+                );
                 assert_eq!(text(from_line(&file(), n).unwrap()), all[start..]);
             }
         }

@@ -20,9 +20,8 @@ const PERMISSIONS: i32 = 0o7777;
 
 impl LinksActions for Daemon {
     fn mknod(&mut self, mode: i32, devmajor: i32, devminor: i32, path: GuestPath) -> Result<()> {
-        let mode = u32::try_from(mode).map_err(|_| {
-            Error::with_errno(Errno::EINVAL, format!("{path}: mode is negative"))
-        })?;
+        let mode = u32::try_from(mode)
+            .map_err(|_| Error::with_errno(Errno::EINVAL, format!("{path}: mode is negative")))?;
         let kind = SFlag::from_bits_truncate(mode & SFlag::S_IFMT.bits());
         make_node(&self.guest, &path, kind, mode, devmajor, devminor)
     }
@@ -60,8 +59,12 @@ impl LinksActions for Daemon {
 
     fn ln_s(&mut self, target: &[u8], linkname: GuestPath) -> Result<()> {
         let place = symbolic_link_place(&self.guest, target, &linkname)?;
-        symlinkat(OsStr::from_bytes(target), &place.dir, place.name.as_os_str())
-            .with_context(|| subject(target, &linkname))
+        symlinkat(
+            OsStr::from_bytes(target),
+            &place.dir,
+            place.name.as_os_str(),
+        )
+        .with_context(|| subject(target, &linkname))
     }
 
     fn ln_sf(&mut self, target: &[u8], linkname: GuestPath) -> Result<()> {

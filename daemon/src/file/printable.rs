@@ -50,7 +50,9 @@ impl Encoding {
     /// The character that `unit` holds, if it is printable.
     fn printable(self, unit: &[u8]) -> Option<u8> {
         let (byte, rest) = match self {
-            Self::Wide { big_endian: true, .. } => unit.split_last()?,
+            Self::Wide {
+                big_endian: true, ..
+            } => unit.split_last()?,
             _ => unit.split_first()?,
         };
         let good = match *byte {
@@ -262,7 +264,9 @@ mod tests {
         let text = String::from_utf8(dump(&with(&content)).expect("a dump")).expect("text");
         let lines: Vec<_> = text.lines().collect();
         assert_eq!(lines.len(), 4);
-        assert!(lines[0].starts_with("00000000  41 41") && lines[0].ends_with("|AAAAAAAAAAAAAAAA|"));
+        assert!(
+            lines[0].starts_with("00000000  41 41") && lines[0].ends_with("|AAAAAAAAAAAAAAAA|")
+        );
         assert_eq!(lines[1], "*");
         assert!(lines[2].starts_with("00000030  00 ff 7a  ") && lines[2].ends_with("|..z|"));
         assert_eq!(lines[0].find('|'), lines[2].find('|'));

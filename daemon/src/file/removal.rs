@@ -63,8 +63,14 @@ impl Removal<'_> {
                 continue;
             }
             let Some(left) = self.levels.pop() else { break };
-            let Some(name) = self.descent.leave()? else { break };
-            match unlinkat(self.descent.here(), name.as_os_str(), UnlinkatFlags::RemoveDir) {
+            let Some(name) = self.descent.leave()? else {
+                break;
+            };
+            match unlinkat(
+                self.descent.here(),
+                name.as_os_str(),
+                UnlinkatFlags::RemoveDir,
+            ) {
                 Ok(()) | Err(Errno::ENOENT) => {
                     if let Some(above) = self.levels.last_mut() {
                         above.progress = true;

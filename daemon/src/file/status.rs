@@ -56,9 +56,8 @@ const PERMISSIONS: u32 = 0o7777;
 
 impl StatusActions for Daemon {
     fn chmod(&mut self, mode: i32, path: GuestPath) -> Result<()> {
-        let mode = u32::try_from(mode).map_err(|_| {
-            Error::with_errno(Errno::EINVAL, format!("{path}: mode is negative"))
-        })?;
+        let mode = u32::try_from(mode)
+            .map_err(|_| Error::with_errno(Errno::EINVAL, format!("{path}: mode is negative")))?;
         let handle = self.guest.handle(&path)?;
         set_mode(&handle, mode).with_context(|| format!("{path}: 0{mode:o}"))
     }
@@ -289,11 +288,7 @@ fn disk_usage(guest: &Guest, path: &GuestPath) -> Result<i64> {
 }
 
 /// Adds the entries of the directory `name`; returns its subdirectories.
-fn measure(
-    descent: &mut Descent,
-    name: &OsStr,
-    usage: &mut Usage,
-) -> nix::Result<Vec<OsString>> {
+fn measure(descent: &mut Descent, name: &OsStr, usage: &mut Usage) -> nix::Result<Vec<OsString>> {
     descent.enter(name)?;
     let mut subdirectories = Vec::new();
     descent.entries(|dir, entry| {

@@ -115,7 +115,12 @@ impl TextActions for Daemon {
             // gzip reads the format of the compress program too.
             "gzip" | "compress" => "gzip",
             "bzip2" => "bzip2",
-            _ => return Err(Error::with_errno(Errno::EINVAL, format!("{meth}: unknown method"))),
+            _ => {
+                return Err(Error::with_errno(
+                    Errno::EINVAL,
+                    format!("{meth}: unknown method"),
+                ));
+            }
         };
         let file = self.regular(&path)?;
         describe_compressed(program, file).context(&path)

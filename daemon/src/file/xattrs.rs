@@ -24,7 +24,9 @@ pub(super) fn copy(
     // The system calls for descriptors do not take O_PATH ones.
     let (from, to) = (descriptor_path(from), descriptor_path(to));
     let mut names = vec![0; SIZE_MAX];
-    let length = listxattr(&from, &mut names).map_err(errno).context(from_path)?;
+    let length = listxattr(&from, &mut names)
+        .map_err(errno)
+        .context(from_path)?;
     names.truncate(length);
     let mut value = vec![0; SIZE_MAX];
     for name in names.split(|&byte| byte == 0) {
