@@ -1,0 +1,98 @@
+//! Devices of device-mapper, by the names that callers have for them.
+
+use std::path::PathBuf;
+
+use nix::sys::stat::{major, minor};
+use protocol::{Context, Device, Result};
+
+const DIRECTORY: &str = "/dev/mapper";
+
+/// What the kernel says of a device of device-mapper.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Mapped {
+    /// Its name below `/dev/mapper`.
+    pub(crate) name: String,
+    /// Who made it: `LVM-...`, `CRYPT-...`, or nothing.
+    pub(crate) uuid: String,
+}
+
+/// What device-mapper knows of a device; `None` if it is none of its own.
+pub(crate) fn mapped(device: &Device) -> Option<Mapped> {
+    use std::os::unix::fs::MetadataExt;
+    let number = std::fs::metadata(device.path()).ok()?.rdev();
+    let dir = PathBuf::from(format!(
+        "/sys/dev/block/{}:{}/dm",
+        major(number),
+        minor(number)
+    ));
+    let read = |name| std::fs::read_to_string(dir.join(name));
+    Some(Mapped {
+        name: read("name").ok()?.trim_end().to_owned(),
+        uuid: read("uuid").unwrap_or_default().trim_end().to_owned(),
+    })
+}
+
+/// A logical volume as `/dev/VG/LV`; `None` if the device is none.
+pub(crate) fn logical_volume(device: &Device) -> Option<Device> {
+    // Names of other devices need no look at the kernel's list.
+    if !device.as_str().starts_with("/dev/mapper/") && !device.as_str().starts_with("/dev/dm-") {
+        return None;
+    }
+    let mapped = mapped(device)?;
+    mapped.uuid.strip_prefix("LVM-")?;
+    let (group, volume) = split(&mapped.name)?;
+    Some(Device::new(format!("/dev/{group}/{volume}")))
+}
+
+/// The names below `/dev/mapper`, sorted, as devices.
+///
+/// # Errors
+///
+/// When the directory is there and cannot be read.
+pub(crate) fn devices() -> Result<Vec<Device>> {
+    let entries = match std::fs::read_dir(DIRECTORY) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error).context(DIRECTORY),
+    };
+    let mut names: Vec<String> = entries
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .filter(|name| name != "control")
+        .collect();
+    names.sort();
+    Ok(names
+        .into_iter()
+        .map(|name| Device::new(format!("{DIRECTORY}/{name}")))
+        .collect())
+}
+
+/// `VG-LV`, where each dash of a name itself is written twice.
+fn split(name: &str) -> Option<(String, String)> {
+    let bytes = name.as_bytes();
+    let mut at = 0;
+    while let Some(&byte) = bytes.get(at) {
+        if byte == b'-' {
+            if bytes.get(at + 1) != Some(&b'-') {
+                let (group, volume) = (name.get(..at)?, name.get(at + 1..)?);
+                return Some((group.replace("--", "-"), volume.replace("--", "-")));
+            }
+            at += 1;
+        }
+        at += 1;
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dashes_in_names_are_doubled() {
+        let names = |group: &str, volume: &str| Some((group.to_owned(), volume.to_owned()));
+        assert_eq!(split("vg-lv"), names("vg", "lv"));
+        assert_eq!(split("my--vg-root--disk"), names("my-vg", "root-disk"));
+        assert_eq!(split("a--b"), None);
+        assert_eq!(split("luks"), None);
+    }
+}

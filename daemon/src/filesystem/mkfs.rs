@@ -1,0 +1,542 @@
+//! Handlers of `idl/filesystem/mkfs.idl`.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::sync::OnceLock;
+
+use nix::errno::Errno;
+use protocol::api::{Mke2fsOptions, MkfsActions, MkfsBtrfsOptions, MkfsOptions};
+use protocol::{Context, Device, Error, Result};
+
+use super::{labels, superblock};
+use crate::command::Command;
+use crate::daemon::Daemon;
+use crate::devices::Devices;
+
+impl MkfsActions for Daemon {
+    fn mkfs(&mut self, fstype: &str, device: Device, options: MkfsOptions<'_>) -> Result<()> {
+        let is_ext = superblock::is_ext(fstype);
+        // mkfs(8) would keep some of mke2fs's options for itself.
+        let mut command = Command::new(if is_ext { "mke2fs" } else { "mkfs" })
+            .args(["-t", fstype])
+            .args(unattended(fstype)?);
+        if let Some(size) = options.blocksize {
+            command = command.args(block_size(&self.devices, fstype, &device, size)?);
+        }
+        if let Some(features) = options.features {
+            command = command.args(["-O", features]);
+        }
+        if let Some(size) = options.inode {
+            if !is_ext {
+                return Err(invalid(
+                    "inode size (-I) can only be set on ext2/3/4 filesystems",
+                ));
+            }
+            if size <= 0 {
+                return Err(invalid("inode size must be larger than zero"));
+            }
+            command = command.arg("-I").arg(size.to_string());
+        }
+        if let Some(size) = options.sectorsize {
+            if fstype != "ufs" {
+                return Err(invalid(
+                    "sector size (-S) can only be set on ufs filesystems",
+                ));
+            }
+            if size <= 0 {
+                return Err(invalid("sector size must be larger than zero"));
+            }
+            command = command.arg("-S").arg(size.to_string());
+        }
+        if let Some(label) = options.label {
+            command = command.args(label_option(fstype, label)?);
+        }
+        wipe(&device);
+        command
+            // Without `--`, which mkfs(8) would pass on to programs that do not know it. A
+            // device's path is no option.
+            .arg(device.path())
+            .run()
+            .with_context(|| format!("{fstype}: {device}"))
+            .map(drop)
+    }
+
+    fn mkfs_b(&mut self, fstype: &str, blocksize: i32, device: Device) -> Result<()> {
+        let options = MkfsOptions {
+            blocksize: Some(blocksize),
+            ..MkfsOptions::default()
+        };
+        self.mkfs(fstype, device, options)
+    }
+
+    fn mkfs_btrfs(&mut self, devices: Vec<Device>, options: MkfsBtrfsOptions<'_>) -> Result<()> {
+        let Some(first) = devices.first() else {
+            return Err(invalid("list of devices must be non-empty"));
+        };
+        let mut command = Command::new("mkfs.btrfs");
+        if let Some(bytes) = options.bytecount {
+            if bytes <= 0 {
+                return Err(invalid("bytecount must be > 0"));
+            }
+            command = command.arg("--byte-count").arg(bytes.to_string());
+        }
+        for (name, profile) in [("data", options.datatype), ("metadata", options.metadata)] {
+            let Some(profile) = profile else { continue };
+            if !matches!(profile, "raid0" | "raid1" | "raid10" | "single") {
+                let parameter = if name == "data" { "datatype" } else { name };
+                return Err(invalid(format!(
+                    "{parameter} not one of the allowed values"
+                )));
+            }
+            command = command.arg(format!("--{name}")).arg(profile);
+        }
+        for (name, size) in [
+            ("leafsize", options.leafsize),
+            ("nodesize", options.nodesize),
+            ("sectorsize", options.sectorsize),
+        ] {
+            let Some(size) = size else { continue };
+            if !is_power_of_two(size) {
+                return Err(invalid(format!("{name} must be > 0 and a power of two")));
+            }
+            command = command.arg(format!("--{name}")).arg(size.to_string());
+        }
+        if let Some(label) = options.label {
+            command = command.arg("--label").arg(OsStr::from_bytes(label));
+        }
+        devices.iter().for_each(wipe);
+        command
+            .operands(devices.iter().map(Device::path))
+            .run()
+            .context(first)
+            .map(drop)
+    }
+
+    fn mke2fs(&mut self, device: Device, options: Mke2fsOptions<'_>) -> Result<()> {
+        let mut command = Command::new("mke2fs")
+            .args(counts(&options)?)
+            .args(words(&options)?);
+        if let Some(journal) = options.journaldevice {
+            let place = journal_place(&self.devices, journal)?;
+            command = command.arg("-J").arg(place);
+        }
+        let extended = extended(&options)?;
+        if !extended.is_empty() {
+            // One list: of several, mke2fs only heeds the last.
+            command = command.arg("-E").arg(extended.join(","));
+        }
+        let features = features(&options);
+        if !features.is_empty() {
+            command = command.arg("-O").arg(features.join(","));
+        }
+        let blocks = options
+            .blockscount
+            .map(|count| not_negative("blockscount", count))
+            .transpose()?;
+        wipe(&device);
+        command
+            .operands([device.path().as_os_str()])
+            .args(blocks)
+            .run()
+            .context(&device)
+            .map(drop)
+    }
+
+    fn mke2journal(&mut self, blocksize: i32, device: Device) -> Result<()> {
+        make_journal(blocksize, &device, [])
+    }
+
+    fn mke2journal_L(&mut self, blocksize: i32, label: &[u8], device: Device) -> Result<()> {
+        labels::check_ext(label)?;
+        make_journal(
+            blocksize,
+            &device,
+            [OsStr::new("-L"), OsStr::from_bytes(label)],
+        )
+    }
+
+    fn mke2journal_U(&mut self, blocksize: i32, uuid: &str, device: Device) -> Result<()> {
+        make_journal(blocksize, &device, [OsStr::new("-U"), OsStr::new(uuid)])
+    }
+
+    fn mke2fs_J(
+        &mut self,
+        fstype: &str,
+        blocksize: i32,
+        device: Device,
+        journal: Device,
+    ) -> Result<()> {
+        make_with_journal(fstype, blocksize, &device, journal.as_str().as_bytes())
+    }
+
+    fn mke2fs_JL(
+        &mut self,
+        fstype: &str,
+        blocksize: i32,
+        device: Device,
+        label: &[u8],
+    ) -> Result<()> {
+        require_ext(fstype)?;
+        labels::check_ext(label)?;
+        make_with_journal(fstype, blocksize, &device, &[b"LABEL=", label].concat())
+    }
+
+    fn mke2fs_JU(
+        &mut self,
+        fstype: &str,
+        blocksize: i32,
+        device: Device,
+        uuid: &str,
+    ) -> Result<()> {
+        let place = [b"UUID=", uuid.as_bytes()].concat();
+        make_with_journal(fstype, blocksize, &device, &place)
+    }
+}
+
+/// Options without which a type's program would ask questions, or refuse a whole disk, or take
+/// hours.
+fn unattended(fstype: &str) -> Result<&'static [&'static str]> {
+    Ok(match fstype {
+        kind if superblock::is_ext(kind) => &["-F"],
+        // It would write zeroes to every block.
+        "ntfs" => &["-Q", "-F"],
+        "reiserfs" | "jfs" | "xfs" => &["-f"],
+        "gfs" | "gfs2" => &["-p", "lock_nolock", "-j", "1", "-O"],
+        // New versions put a partition table around it.
+        "fat" | "vfat" | "msdos" if fat_knows_mbr()? => &["-I", "--mbr=n"],
+        "fat" | "vfat" | "msdos" => &["-I"],
+        _ => &[],
+    })
+}
+
+fn fat_knows_mbr() -> Result<bool> {
+    static KNOWS: OnceLock<bool> = OnceLock::new();
+    if let Some(knows) = KNOWS.get() {
+        return Ok(*knows);
+    }
+    // Without arguments it prints its usage.
+    let usage = match Command::new("mkfs.fat").output() {
+        Ok(output) => output.message(),
+        Err(error) if error.errno() == Some(Errno::ENOENT) => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    Ok(*KNOWS.get_or_init(|| usage.contains("--mbr")))
+}
+
+/// The option by which a type's program takes the block size.
+fn block_size(
+    devices: &Devices,
+    fstype: &str,
+    device: &Device,
+    size: i32,
+) -> Result<[String; 2]> {
+    if !is_power_of_two(size) {
+        return Err(invalid("block size must be > 0 and a power of 2"));
+    }
+    let (name, value) = match fstype {
+        "vfat" | "msdos" => {
+            let sector = devices.sector_size(device)?;
+            let per_cluster = size / sector;
+            if !(1..=128).contains(&per_cluster) {
+                return Err(invalid(format!(
+                    "unsupported cluster size for {fstype} filesystem \
+                     (requested cluster size = {size}, sector size = {sector}, \
+                     trying sectors per cluster = {per_cluster})"
+                )));
+            }
+            ("-s", per_cluster.to_string())
+        }
+        "ntfs" => ("-c", size.to_string()),
+        "btrfs" => {
+            return Err(invalid(
+                "blocksize cannot be set on btrfs filesystems, use 'mkfs-btrfs'",
+            ));
+        }
+        "xfs" => ("-b", format!("size={size}")),
+        _ => ("-b", size.to_string()),
+    };
+    Ok([name.to_owned(), value])
+}
+
+/// The option by which a type's program takes the label.
+fn label_option(fstype: &str, label: &[u8]) -> Result<[OsString; 2]> {
+    let name = match fstype {
+        kind if superblock::is_ext(kind) => {
+            labels::check_ext(label)?;
+            "-L"
+        }
+        "xfs" => {
+            labels::check_xfs(label)?;
+            "-L"
+        }
+        "fat" | "vfat" | "msdos" => "-n",
+        "ntfs" | "btrfs" => "-L",
+        "f2fs" => "-l",
+        other => {
+            return Err(Error::not_supported(format!(
+                "don't know how to set the label for '{other}' filesystems"
+            )));
+        }
+    };
+    Ok([name.into(), OsStr::from_bytes(label).to_owned()])
+}
+
+/// Options with a number.
+fn counts(options: &Mke2fsOptions<'_>) -> Result<Vec<String>> {
+    let mut args = Vec::new();
+    for (flag, name, value) in [
+        ("-b", "blocksize", options.blocksize),
+        ("-f", "fragsize", options.fragsize),
+        ("-g", "blockspergroup", options.blockspergroup),
+        ("-G", "numberofgroups", options.numberofgroups),
+        ("-i", "bytesperinode", options.bytesperinode),
+        ("-I", "inodesize", options.inodesize),
+        ("-N", "numberofinodes", options.numberofinodes),
+        (
+            "-m",
+            "reservedblockspercentage",
+            options.reservedblockspercentage.map(i64::from),
+        ),
+    ] {
+        if let Some(value) = value {
+            args.extend([flag.to_owned(), not_negative(name, value)?]);
+        }
+    }
+    if let Some(size) = options.journalsize {
+        let size = not_negative("journalsize", size)?;
+        args.extend(["-J".to_owned(), format!("size={size}")]);
+    }
+    Ok(args)
+}
+
+/// Options with a word, or with nothing.
+fn words<'a>(options: &Mke2fsOptions<'a>) -> Result<Vec<&'a OsStr>> {
+    if let Some(fstype) = options.fstype {
+        require_ext(fstype)?;
+    }
+    let mut args = Vec::new();
+    for (flag, value) in [
+        ("-L", options.label),
+        ("-M", options.lastmounteddir),
+        ("-o", options.creatoros.map(str::as_bytes)),
+        ("-t", options.fstype.map(str::as_bytes)),
+        ("-T", options.usagetype.map(str::as_bytes)),
+        ("-U", options.uuid.map(str::as_bytes)),
+    ] {
+        if let Some(value) = value {
+            args.extend([OsStr::new(flag), OsStr::from_bytes(value)]);
+        }
+    }
+    for (flag, wanted) in [
+        ("-F", options.forcecreate),
+        ("-S", options.writesbandgrouponly),
+    ] {
+        if wanted == Some(true) {
+            args.push(OsStr::new(flag));
+        }
+    }
+    Ok(args)
+}
+
+fn extended(options: &Mke2fsOptions<'_>) -> Result<Vec<String>> {
+    let mut all = Vec::new();
+    for (word, name, value) in [
+        (
+            "mmp_update_interval",
+            "mmpupdateinterval",
+            options.mmpupdateinterval.map(i64::from),
+        ),
+        ("stride", "stridesize", options.stridesize),
+        ("stripe-width", "stripewidth", options.stripewidth),
+        ("resize", "maxonlineresize", options.maxonlineresize),
+    ] {
+        if let Some(value) = value {
+            all.push(format!("{word}={}", not_negative(name, value)?));
+        }
+    }
+    for (word, wanted) in [
+        ("lazy_itable_init", options.lazyitableinit),
+        ("lazy_journal_init", options.lazyjournalinit),
+    ] {
+        if let Some(wanted) = wanted {
+            all.push(format!("{word}={}", u8::from(wanted)));
+        }
+    }
+    if options.testfs == Some(true) {
+        all.push("test_fs".to_owned());
+    }
+    match options.discard {
+        Some(true) => all.push("discard".to_owned()),
+        Some(false) => all.push("nodiscard".to_owned()),
+        None => {}
+    }
+    Ok(all)
+}
+
+fn features(options: &Mke2fsOptions<'_>) -> Vec<String> {
+    [
+        ("extent", options.extent),
+        ("filetype", options.filetype),
+        ("flex_bg", options.flexbg),
+        ("has_journal", options.hasjournal),
+        ("journal_dev", options.journaldev),
+        ("large_file", options.largefile),
+        ("quota", options.quota),
+        ("resize_inode", options.resizeinode),
+        ("sparse_super", options.sparsesuper),
+        ("uninit_bg", options.uninitbg),
+    ]
+    .into_iter()
+    .filter_map(|(name, wanted)| {
+        wanted.map(|wanted| {
+            let not = if wanted { "" } else { "^" };
+            format!("{not}{name}")
+        })
+    })
+    .collect()
+}
+
+/// `device=...`, as mke2fs takes the place of an external journal.
+fn journal_place(devices: &Devices, journal: &[u8]) -> Result<OsString> {
+    if journal.starts_with(b"UUID=") || journal.starts_with(b"LABEL=") {
+        return journal_option(journal);
+    }
+    let name = std::str::from_utf8(journal)
+        .ok()
+        .filter(|name| name.starts_with("/dev/"))
+        .ok_or_else(|| {
+            invalid(format!(
+                "{}: the journal device must be a device, UUID=... or LABEL=...",
+                String::from_utf8_lossy(journal)
+            ))
+        })?;
+    journal_option(devices.translate(name)?.as_str().as_bytes())
+}
+
+/// EINVAL for a place that mke2fs would take for further options.
+fn journal_option(place: &[u8]) -> Result<OsString> {
+    if place.contains(&b',') {
+        return Err(invalid(format!(
+            "{}: a journal whose name has a comma inside cannot be used",
+            String::from_utf8_lossy(place)
+        )));
+    }
+    Ok(OsString::from_vec([b"device=", place].concat()))
+}
+
+fn make_journal<'a>(
+    blocksize: i32,
+    device: &Device,
+    options: impl IntoIterator<Item = &'a OsStr>,
+) -> Result<()> {
+    wipe(device);
+    Command::new("mke2fs")
+        .args(["-F", "-O", "journal_dev", "-b"])
+        .arg(blocksize.to_string())
+        .args(options)
+        .operands([device.path()])
+        .run()
+        .map(drop)
+}
+
+fn make_with_journal(fstype: &str, blocksize: i32, device: &Device, journal: &[u8]) -> Result<()> {
+    require_ext(fstype)?;
+    let journal = journal_option(journal)?;
+    wipe(device);
+    Command::new("mke2fs")
+        .args(["-F", "-t", fstype, "-J"])
+        .arg(journal)
+        .arg("-b")
+        .arg(blocksize.to_string())
+        .operands([device.path()])
+        .run()
+        .map(drop)
+}
+
+/// Removes what else is on the device: programs find leftovers of other filesystems that the new
+/// one does not overwrite. A failure shows when the filesystem is made.
+fn wipe(device: &Device) {
+    let result = Command::new("wipefs")
+        .args(["-a", "--force"])
+        .operands([device.path()])
+        .run();
+    if let Err(error) = result {
+        crate::logging::debug(format_args!("wipefs: {device}: {error}"));
+    }
+}
+
+fn require_ext(fstype: &str) -> Result<()> {
+    if superblock::is_ext(fstype) {
+        Ok(())
+    } else {
+        Err(invalid(format!(
+            "{fstype}: not a valid extended filesystem type"
+        )))
+    }
+}
+
+fn not_negative(name: &str, value: i64) -> Result<String> {
+    if value < 0 {
+        return Err(invalid(format!("{name} must be >= 0")));
+    }
+    Ok(value.to_string())
+}
+
+fn is_power_of_two(value: i32) -> bool {
+    u32::try_from(value).is_ok_and(u32::is_power_of_two)
+}
+
+fn invalid(message: impl Into<String>) -> Error {
+    Error::with_errno(Errno::EINVAL, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_of_mke2fs() {
+        let options = Mke2fsOptions {
+            stridesize: Some(4),
+            lazyitableinit: Some(false),
+            discard: Some(false),
+            flexbg: Some(false),
+            quota: Some(true),
+            forcecreate: Some(false),
+            blocksize: Some(1024),
+            label: Some(b"-x"),
+            ..Mke2fsOptions::default()
+        };
+        assert_eq!(
+            extended(&options).unwrap(),
+            ["stride=4", "lazy_itable_init=0", "nodiscard"]
+        );
+        assert_eq!(features(&options), ["^flex_bg", "quota"]);
+        assert_eq!(counts(&options).unwrap(), ["-b", "1024"]);
+        assert_eq!(words(&options).unwrap(), ["-L", "-x"]);
+    }
+
+    #[test]
+    fn bad_values_name_the_parameter() {
+        let options = Mke2fsOptions {
+            stripewidth: Some(-1),
+            inodesize: Some(-1),
+            fstype: Some("xfs"),
+            ..Mke2fsOptions::default()
+        };
+        let message = |error: Error| error.message().to_owned();
+        assert_eq!(
+            message(extended(&options).unwrap_err()),
+            "stripewidth must be >= 0"
+        );
+        assert_eq!(
+            message(counts(&options).unwrap_err()),
+            "inodesize must be >= 0"
+        );
+        assert!(words(&options).is_err());
+        assert!(journal_option(b"LABEL=a,size=1").is_err());
+        assert!(label_option("minix", b"x").is_err());
+        assert!(label_option("ext4", b"12345678901234567").is_err());
+        assert!(!is_power_of_two(0) && !is_power_of_two(-8) && !is_power_of_two(1000));
+    }
+}

@@ -1,0 +1,297 @@
+//! Handlers of `idl/filesystem/mount.idl`.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::mount::{MntFlags, umount2};
+use nix::sys::stat::{Mode, SFlag, fstat, mkdirat};
+use nix::unistd::{UnlinkatFlags, unlinkat};
+use protocol::api::{
+    InternalMountable, Mount9pOptions, MountActions, RemountOptions, UmountOptions,
+};
+use protocol::{Context, Device, DeviceOrPath, Error, GuestPath, Mountable, Result};
+
+use super::volumes;
+use crate::command::Command;
+use crate::daemon::Daemon;
+use crate::guest::file_type;
+use crate::mounts::{self, Mount};
+
+/// How `internal_parse_mountable` numbers the kinds.
+const KIND_DEVICE: i32 = 1;
+const KIND_BTRFS_VOLUME: i32 = 2;
+
+const NO_9P: &str = "9p support was removed in libguestfs 1.48";
+
+impl MountActions for Daemon {
+    fn mount(&mut self, mountable: Mountable, mountpoint: &[u8]) -> Result<()> {
+        self.mount_on(&mountable, mountpoint, b"", "")
+    }
+
+    fn mount_ro(&mut self, mountable: Mountable, mountpoint: &[u8]) -> Result<()> {
+        self.mount_on(&mountable, mountpoint, b"ro", "")
+    }
+
+    fn mount_options(
+        &mut self,
+        options: &[u8],
+        mountable: Mountable,
+        mountpoint: &[u8],
+    ) -> Result<()> {
+        self.mount_on(&mountable, mountpoint, options, "")
+    }
+
+    fn mount_vfs(
+        &mut self,
+        options: &[u8],
+        vfstype: &str,
+        mountable: Mountable,
+        mountpoint: &[u8],
+    ) -> Result<()> {
+        self.mount_on(&mountable, mountpoint, options, vfstype)
+    }
+
+    fn mount_loop(&mut self, file: GuestPath, mountpoint: GuestPath) -> Result<()> {
+        // Opened here, so that it is a regular file of the guest that gets the loop device.
+        let image = match self.guest.open_regular(&file, OFlag::O_RDWR) {
+            Err(error) if matches!(error.errno(), Some(Errno::EROFS | Errno::ETXTBSY)) => {
+                self.guest.open_regular(&file, OFlag::O_RDONLY)?
+            }
+            other => other?,
+        };
+        let target = self.mountpoint(&mountpoint)?;
+        Command::new("mount")
+            .args(["-o", "loop"])
+            // As its stdin, a filesystem in user space does not keep the file open.
+            .stdin_file(image)
+            .cwd(&target)
+            .operands(["/proc/self/fd/0", "."])
+            .run()
+            .with_context(|| format!("{file} on {mountpoint}"))
+            .map(drop)
+    }
+
+    fn umount(&mut self, pathordevice: DeviceOrPath, options: UmountOptions) -> Result<()> {
+        let mountpoint = match &pathordevice {
+            DeviceOrPath::Device(device) => self.mountpoint_of(device)?,
+            DeviceOrPath::Path(path) => {
+                let place = self.in_appliance(&self.guest.resolve(path)?);
+                mounts::below(self.guest.sysroot())?
+                    .into_iter()
+                    .map(|mount| mount.mountpoint)
+                    .find(|mountpoint| *mountpoint == place)
+            }
+        };
+        let mountpoint = mountpoint.ok_or_else(|| {
+            Error::with_errno(Errno::EINVAL, format!("{pathordevice}: not mounted"))
+        })?;
+        let mut flags = MntFlags::UMOUNT_NOFOLLOW;
+        flags.set(MntFlags::MNT_FORCE, options.force == Some(true));
+        flags.set(MntFlags::MNT_DETACH, options.lazyunmount == Some(true));
+        umount2(&mountpoint, flags).context(pathordevice)
+    }
+
+    fn umount_all(&mut self) -> Result<()> {
+        if self.guest.is_own_root() {
+            return Err(Error::not_supported(
+                "the root is the system's own, whose filesystems stay mounted",
+            ));
+        }
+        mounts::unmount_all(self.guest.sysroot())
+    }
+
+    fn mounts(&mut self) -> Result<Vec<Mountable>> {
+        Ok(self
+            .mounted()?
+            .into_iter()
+            .map(|(mountable, _)| mountable)
+            .collect())
+    }
+
+    fn mountpoints(&mut self) -> Result<Vec<(Mountable, Vec<u8>)>> {
+        self.mounted()
+    }
+
+    fn mkmountpoint(&mut self, exemptpath: &[u8]) -> Result<()> {
+        let path = GuestPath::new(exemptpath)?;
+        let place = self.guest.parent(&path)?;
+        mkdirat(&place.dir, place.name.as_os_str(), Mode::from_bits_truncate(0o777)).context(path)
+    }
+
+    fn rmmountpoint(&mut self, exemptpath: &[u8]) -> Result<()> {
+        let path = GuestPath::new(exemptpath)?;
+        let place = self.guest.parent(&path)?;
+        unlinkat(&place.dir, place.name.as_os_str(), UnlinkatFlags::RemoveDir).context(path)
+    }
+
+    fn remount(&mut self, mountpoint: GuestPath, options: RemountOptions) -> Result<()> {
+        let how = match options.rw {
+            Some(true) => "remount,rw",
+            Some(false) => "remount,ro",
+            None => {
+                return Err(Error::with_errno(
+                    Errno::EINVAL,
+                    "parameter 'rw' must be specified",
+                ));
+            }
+        };
+        let target = self.guest.handle(&mountpoint)?;
+        let place = self.in_appliance(&self.guest.resolve(&mountpoint)?);
+        let is_mountpoint = mounts::below(self.guest.sysroot())?
+            .iter()
+            .any(|mount| mount.mountpoint == place);
+        // Also keeps mount(8) from looking in the appliance's fstab.
+        if !is_mountpoint {
+            return Err(Error::with_errno(
+                Errno::EINVAL,
+                format!("{mountpoint}: {how}: not mounted"),
+            ));
+        }
+        Command::new("mount")
+            .args(["-o", how])
+            .cwd(&target)
+            .operands(["."])
+            .run()
+            .with_context(|| format!("{mountpoint}: {how}"))
+            .map(drop)
+    }
+
+    fn list_9p(&mut self) -> Result<Vec<Vec<u8>>> {
+        Err(Error::not_supported(NO_9P))
+    }
+
+    fn mount_9p(
+        &mut self,
+        _mounttag: &str,
+        _mountpoint: &[u8],
+        _options: Mount9pOptions<'_>,
+    ) -> Result<()> {
+        Err(Error::not_supported(NO_9P))
+    }
+
+    fn internal_parse_mountable(&mut self, mountable: Mountable) -> Result<InternalMountable> {
+        Ok(InternalMountable {
+            im_type: match mountable.volume() {
+                None => KIND_DEVICE,
+                Some(_) => KIND_BTRFS_VOLUME,
+            },
+            im_device: mountable.device().name().as_bytes().to_vec(),
+            im_volume: mountable.volume().unwrap_or_default().to_vec(),
+        })
+    }
+}
+
+impl Daemon {
+    fn mount_on(
+        &self,
+        mountable: &Mountable,
+        mountpoint: &[u8],
+        options: &[u8],
+        vfstype: &str,
+    ) -> Result<()> {
+        // Callers have always been allowed to leave the first slash out.
+        let mountpoint = GuestPath::root().join(mountpoint);
+        let target = self.mountpoint(&mountpoint)?;
+        let mut all = volumes::mount_option(mountable)?;
+        if !options.is_empty() {
+            if !all.is_empty() {
+                all.push(b',');
+            }
+            all.extend_from_slice(options);
+        }
+        let mut command = Command::new("mount").status_in_error();
+        if !all.is_empty() {
+            command = command.arg("-o").arg(OsStr::from_bytes(&all));
+        }
+        if !vfstype.is_empty() {
+            command = command.arg("-t").arg(vfstype);
+        }
+        // As its working directory: a filesystem in user space leaves that one, but would keep an
+        // inherited descriptor of the mount point, and with it the filesystem below, in use.
+        command
+            .cwd(&target)
+            .operands([mountable.device().path(), Path::new(".")])
+            .run()
+            .map(drop)
+    }
+
+    /// A handle of a directory of the guest to mount on.
+    fn mountpoint(&self, path: &GuestPath) -> Result<OwnedFd> {
+        let not_a_directory = |errno| {
+            Error::with_errno(
+                errno,
+                format!("mount: {path}: mount point is not a directory"),
+            )
+        };
+        let handle = self.guest.handle(path).map_err(|error| {
+            match error.errno() {
+                Some(errno @ (Errno::ENOENT | Errno::ENOTDIR)) => not_a_directory(errno),
+                _ => error,
+            }
+        })?;
+        if file_type(&fstat(&handle).context(path)?) != SFlag::S_IFDIR {
+            return Err(not_a_directory(Errno::ENOTDIR));
+        }
+        Ok(handle)
+    }
+
+    /// Where a resolved path of the guest is in the appliance, for the kernel's list of mounts and
+    /// for unmounting, which a descriptor of the mount would prevent.
+    fn in_appliance(&self, resolved: &GuestPath) -> PathBuf {
+        let path = resolved.as_path();
+        self.guest
+            .sysroot()
+            .join(path.strip_prefix("/").unwrap_or(path))
+            // Joining "" leaves a slash at the end.
+            .components()
+            .collect()
+    }
+
+    /// Where a device is mounted in the guest; the latest place if there are several.
+    fn mountpoint_of(&self, device: &Device) -> Result<Option<PathBuf>> {
+        let number = std::fs::metadata(device.path()).context(device)?.rdev();
+        Ok(mounts::below(self.guest.sysroot())?
+            .into_iter()
+            .rev()
+            .find(|mount| source_number(mount) == Some(number))
+            .map(|mount| mount.mountpoint))
+    }
+
+    /// A handle of the place where a device is mounted in the guest.
+    pub(super) fn mounted_at(&self, device: &Device) -> Result<Option<File>> {
+        match self.mountpoint_of(device)? {
+            Some(path) => File::open(&path).context(device).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// What is mounted in the guest, and where.
+    fn mounted(&self) -> Result<Vec<(Mountable, Vec<u8>)>> {
+        let sysroot = self.guest.sysroot();
+        Ok(mounts::below(sysroot)?
+            .into_iter()
+            .map(|mount| {
+                let source = Device::new(String::from_utf8_lossy(&mount.source));
+                let device = self.devices.logical_volume(&source).unwrap_or(source);
+                let below = mount.mountpoint.strip_prefix(sysroot);
+                let path = below.unwrap_or(&mount.mountpoint).as_os_str().as_bytes();
+                (Mountable::from(device), GuestPath::root().join(path).into_bytes())
+            })
+            .collect())
+    }
+}
+
+/// The number of the device that is mounted. Not that of the files on it: btrfs has its own there.
+fn source_number(mount: &Mount) -> Option<u64> {
+    let source = Path::new(OsStr::from_bytes(&mount.source));
+    if !source.is_absolute() {
+        return None;
+    }
+    std::fs::metadata(source).ok().map(|meta| meta.rdev())
+}

@@ -1,0 +1,140 @@
+//! Handlers of `idl/filesystem/probe.idl`.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::os::unix::ffi::OsStringExt;
+
+use nix::fcntl::OFlag;
+use nix::sys::statvfs::fstatvfs;
+use protocol::api::{Feature, Isoinfo, ProbeActions, Statvfs};
+use protocol::{Context, Device, Error, GuestPath, Host, Mountable, Result};
+
+use super::{iso9660, listing, mapper, minimum_size, superblock};
+use crate::command::Command;
+use crate::daemon::Daemon;
+use crate::udev;
+
+impl ProbeActions for Daemon {
+    fn list_filesystems(&mut self) -> Result<Vec<(Mountable, Vec<u8>)>> {
+        listing::filesystems(&self.devices)
+    }
+
+    fn vfs_type(&mut self, mountable: Mountable) -> Result<String> {
+        superblock::kind(mountable.device())
+    }
+
+    fn vfs_label(&mut self, mountable: Mountable) -> Result<Vec<u8>> {
+        let device = mountable.device();
+        // The tools know labels of mounted filesystems that are not on the device yet.
+        let tool = match superblock::kind(device)?.as_str() {
+            "btrfs" if self.feature_available(Feature::Btrfs) => {
+                Command::new("btrfs").args(["filesystem", "label"])
+            }
+            "ntfs" if self.feature_available(Feature::Ntfsprogs) => Command::new("ntfslabel"),
+            _ => return Ok(superblock::tag(device, "LABEL")?.unwrap_or_default()),
+        };
+        let mut label = tool.operands([device.path()]).run().context(device)?.stdout;
+        if label.last() == Some(&b'\n') {
+            label.pop();
+        }
+        Ok(label)
+    }
+
+    fn vfs_uuid(&mut self, mountable: Mountable) -> Result<String> {
+        let uuid = superblock::tag(mountable.device(), "UUID")?.unwrap_or_default();
+        Ok(String::from_utf8_lossy(&uuid).into_owned())
+    }
+
+    fn vfs_minimum_size(&mut self, mountable: Mountable) -> Result<i64> {
+        let device = mountable.device();
+        match superblock::kind(device)?.as_str() {
+            kind if superblock::is_ext(kind) => minimum_size::ext(&self.devices, device),
+            "ntfs" => minimum_size::ntfs(device),
+            "btrfs" => minimum_size::btrfs(device, &self.must_be_mounted(device)?),
+            "xfs" => minimum_size::xfs(device, &self.must_be_mounted(device)?),
+            kind => Err(Error::not_supported(format!(
+                "don't know how to get minimum size of '{kind}' filesystems"
+            ))),
+        }
+    }
+
+    fn findfs_uuid(&mut self, uuid: &str) -> Result<Device> {
+        findfs("UUID", uuid.as_bytes())
+    }
+
+    fn findfs_label(&mut self, label: &[u8]) -> Result<Device> {
+        findfs("LABEL", label)
+    }
+
+    fn findfs_partuuid(&mut self, uuid: &str) -> Result<Device> {
+        findfs("PARTUUID", uuid.as_bytes())
+    }
+
+    fn findfs_partlabel(&mut self, label: &[u8]) -> Result<Device> {
+        findfs("PARTLABEL", label)
+    }
+
+    fn blkid(&mut self, device: Device) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+        superblock::all(&device)
+    }
+
+    fn statvfs(&mut self, path: GuestPath) -> Result<Statvfs> {
+        let stat = fstatvfs(&self.guest.handle(&path)?).context(path)?;
+        Ok(Statvfs {
+            bsize: stat.block_size().cast_signed(),
+            frsize: stat.fragment_size().cast_signed(),
+            blocks: stat.blocks().cast_signed(),
+            bfree: stat.blocks_free().cast_signed(),
+            bavail: stat.blocks_available().cast_signed(),
+            files: stat.files().cast_signed(),
+            ffree: stat.files_free().cast_signed(),
+            favail: stat.files_available().cast_signed(),
+            fsid: stat.filesystem_id().cast_signed(),
+            flag: stat.flags().bits().cast_signed(),
+            namemax: stat.name_max().cast_signed(),
+        })
+    }
+
+    fn df(&mut self) -> Result<Vec<u8>> {
+        self.guest.require_root()?;
+        Ok(Command::new("df").run()?.stdout)
+    }
+
+    fn df_h(&mut self) -> Result<Vec<u8>> {
+        self.guest.require_root()?;
+        Ok(Command::new("df").arg("-h").run()?.stdout)
+    }
+
+    fn isoinfo(&mut self, isofile: GuestPath) -> Result<Isoinfo> {
+        let file = self.guest.open_regular(&isofile, OFlag::O_RDONLY)?;
+        iso9660::read(&file, &isofile)
+    }
+
+    fn isoinfo_device(&mut self, device: Device) -> Result<Isoinfo> {
+        let file = self.devices.open(&device, OFlag::O_RDONLY)?;
+        iso9660::read(&file, &device)
+    }
+}
+
+impl Daemon {
+    fn must_be_mounted(&self, device: &Device) -> Result<File> {
+        self.mounted_at(device)?
+            .ok_or_else(|| Error::new(format!("device not mounted: {device}")))
+    }
+}
+
+/// The device with a tag that libblkid finds.
+fn findfs(tag: &str, value: &[u8]) -> Result<Device> {
+    // It looks at udev's names first, which may not have caught up with the last change.
+    udev::settle();
+    let wanted = OsString::from_vec([tag.as_bytes(), b"=", value].concat());
+    let out = Command::new("findfs")
+        // Its cache may be older than what is on the devices.
+        .env("BLKID_FILE", "/dev/null")
+        .status_in_error()
+        .operands([wanted])
+        .run()?
+        .stdout;
+    let device = Device::new(String::from_utf8_lossy(&out).trim());
+    Ok(mapper::logical_volume(&device).unwrap_or(device))
+}

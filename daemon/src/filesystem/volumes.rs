@@ -1,0 +1,190 @@
+//! Btrfs subvolumes, as far as finding and mounting filesystems needs them.
+
+use std::fs::File;
+use std::path::PathBuf;
+
+use nix::errno::Errno;
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::unistd::mkdtemp;
+use protocol::{Context, Device, Error, Mountable, Result};
+
+use crate::command::Command;
+use crate::logging;
+
+/// A subvolume, as `btrfs subvolume list` shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Subvolume {
+    /// Its number.
+    pub(crate) id: u64,
+    /// The number of the subvolume that it is in.
+    pub(crate) top_level: u64,
+    /// Its path below the top of the filesystem.
+    pub(crate) path: Vec<u8>,
+}
+
+/// The mount option that selects the subvolume of a mountable; empty for a whole device.
+///
+/// # Errors
+///
+/// EINVAL for a name that the kernel would take for further options: the guest chose it.
+pub(super) fn mount_option(mountable: &Mountable) -> Result<Vec<u8>> {
+    let Some(volume) = mountable.volume() else {
+        return Ok(Vec::new());
+    };
+    if volume.contains(&b',') {
+        return Err(Error::with_errno(
+            Errno::EINVAL,
+            format!("{mountable}: a subvolume whose name has a comma inside cannot be mounted"),
+        ));
+    }
+    Ok([b"subvol=", volume].concat())
+}
+
+/// A btrfs filesystem that is mounted outside the guest for a moment.
+#[derive(Debug)]
+pub(crate) struct Scratch {
+    directory: PathBuf,
+}
+
+impl Scratch {
+    /// Mounts the default subvolume of `device`, to be looked at only.
+    ///
+    /// # Errors
+    ///
+    /// The errno of mount(2).
+    pub(crate) fn mount(device: &Device) -> Result<Self> {
+        let directory = mkdtemp("/tmp/btrfsXXXXXX").context("/tmp")?;
+        let scratch = Self { directory };
+        let try_mount = |flags| {
+            mount(
+                Some(device.path()),
+                &scratch.directory,
+                Some("btrfs"),
+                flags,
+                None::<&str>,
+            )
+        };
+        let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+        match try_mount(flags | MsFlags::MS_RDONLY) {
+            // It is mounted in the guest for writing, and the kernel wants both alike.
+            Err(Errno::EBUSY) => try_mount(flags),
+            other => other,
+        }
+        .context(device)?;
+        Ok(scratch)
+    }
+
+    /// The top of what is mounted.
+    ///
+    /// # Errors
+    ///
+    /// The errno of open(2).
+    pub(crate) fn open(&self) -> Result<File> {
+        File::open(&self.directory).context(self.directory.display())
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        match umount2(&self.directory, MntFlags::MNT_DETACH) {
+            // EINVAL: it was never mounted.
+            Ok(()) | Err(Errno::EINVAL) => {}
+            Err(errno) => {
+                logging::warning(format_args!("umount: {}: {errno}", self.directory.display()));
+            }
+        }
+        if let Err(error) = std::fs::remove_dir(&self.directory) {
+            logging::warning(format_args!("rmdir: {}: {error}", self.directory.display()));
+        }
+    }
+}
+
+/// The subvolumes of the btrfs filesystem that the open directory is on.
+///
+/// # Errors
+///
+/// When `btrfs` fails, or what it prints is not understood.
+pub(crate) fn list(directory: &File) -> Result<Vec<Subvolume>> {
+    let out = Command::new("btrfs")
+        .args(["subvolume", "list"])
+        .cwd(directory)
+        .operands(["."])
+        .run()?
+        .stdout;
+    out.split(|&b| b == b'\n')
+        .filter(|line| !line.is_empty())
+        .map(|line| {
+            parse(line).ok_or_else(|| {
+                Error::new(format!(
+                    "unexpected output from 'btrfs subvolume list' command: {}",
+                    String::from_utf8_lossy(line)
+                ))
+            })
+        })
+        .collect()
+}
+
+/// The number of the subvolume that is mounted if none is named.
+///
+/// # Errors
+///
+/// When `btrfs` fails, or what it prints is not understood.
+pub(crate) fn default(directory: &File) -> Result<u64> {
+    let out = Command::new("btrfs")
+        .args(["subvolume", "get-default"])
+        .cwd(directory)
+        .operands(["."])
+        .run()?
+        .stdout;
+    let text = String::from_utf8_lossy(&out);
+    text.strip_prefix("ID ")
+        .and_then(|rest| rest.split_ascii_whitespace().next()?.parse().ok())
+        .ok_or_else(|| {
+            Error::new(format!(
+                "unexpected output from 'btrfs subvolume get-default' command: {text}"
+            ))
+        })
+}
+
+/// `ID 256 gen 7 top level 5 path NAME`; newer versions may put more before `top level`.
+fn parse(line: &[u8]) -> Option<Subvolume> {
+    let (front, path) = cut(line, b" path ")?;
+    let front = std::str::from_utf8(front).ok()?;
+    let (id, rest) = front.strip_prefix("ID ")?.split_once(' ')?;
+    let (_, top_level) = rest.split_once("top level ")?;
+    Some(Subvolume {
+        id: id.parse().ok()?,
+        top_level: top_level.split(' ').next()?.parse().ok()?,
+        path: path.to_vec(),
+    })
+}
+
+fn cut<'a>(line: &'a [u8], at: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
+    let start = line.windows(at.len()).position(|window| window == at)?;
+    Some((line.get(..start)?, line.get(start + at.len()..)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_subvolumes() {
+        let volume = parse(b"ID 258 gen 10 top level 256 path dir/a path b").unwrap();
+        assert_eq!((volume.id, volume.top_level), (258, 256));
+        assert_eq!(volume.path, b"dir/a path b");
+        assert!(parse(b"ID 258 gen 10 cgen 9 top level 5 path x").is_some());
+        for bad in ["", "ID x gen 1 top level 5 path y", "ID 1 gen 2 path x", "ID 1"] {
+            assert_eq!(parse(bad.as_bytes()), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn names_cannot_smuggle_mount_options() {
+        let device = Device::new("/dev/sda");
+        let option = |volume: &str| mount_option(&Mountable::btrfs(device.clone(), volume));
+        assert_eq!(option("a b").unwrap(), b"subvol=a b");
+        assert_eq!(option("a,rw").unwrap_err().errno(), Some(Errno::EINVAL));
+        assert_eq!(mount_option(&Mountable::from(device.clone())).unwrap(), b"");
+    }
+}
