@@ -12,6 +12,7 @@ pub mod devices;
 pub mod environment;
 pub mod features;
 pub mod file;
+pub mod filesystem;
 pub mod guest;
 pub mod kernel_cmdline;
 pub mod logging;

@@ -46,7 +46,10 @@ fn parse(sector: &[u8; SECTOR]) -> Option<Isoinfo> {
         let field = sector.get(at..at + len)?;
         let end = field.iter().position(|&b| b == 0).unwrap_or(len);
         let field = field.get(..end)?;
-        let end = field.iter().rposition(|&b| b != b' ').map_or(0, |at| at + 1);
+        let end = field
+            .iter()
+            .rposition(|&b| b != b' ')
+            .map_or(0, |at| at + 1);
         Some(field.get(..end)?.to_vec())
     };
     let time = |at: usize| -> Option<i64> { Some(time(sector.get(at..at + 17)?).unwrap_or(-1)) };

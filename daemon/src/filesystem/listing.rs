@@ -114,7 +114,14 @@ fn logical_volumes() -> Vec<Device> {
         return Vec::new();
     }
     let output = Command::new("lvm")
-        .args(["lvs", "-o", "vg_name,lv_name", "--noheadings", "--separator", "/"])
+        .args([
+            "lvs",
+            "-o",
+            "vg_name,lv_name",
+            "--noheadings",
+            "--separator",
+            "/",
+        ])
         .args(["-S", "lv_role=public && lv_skip_activation!=yes"])
         .run();
     match output {

@@ -78,7 +78,11 @@ pub(super) fn btrfs(device: &Device, mountpoint: &File) -> Result<i64> {
 ///
 /// When xfs_info fails, or what it prints is not understood.
 pub(super) fn xfs(device: &Device, mountpoint: &File) -> Result<i64> {
-    let out = Command::new("xfs_info").cwd(mountpoint).arg(".").run()?.stdout;
+    let out = Command::new("xfs_info")
+        .cwd(mountpoint)
+        .arg(".")
+        .run()?
+        .stdout;
     let text = String::from_utf8_lossy(&out);
     let data = text
         .lines()
@@ -112,7 +116,9 @@ fn number_after(out: &[u8], beginning: &str) -> Option<i64> {
 
 fn number(text: &str) -> Option<i64> {
     let text = text.trim_start();
-    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let end = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
     text.get(..end)?.parse().ok()
 }
 
@@ -127,7 +133,10 @@ mod tests {
         assert_eq!(number_after(out, "Cluster size"), Some(4096));
         assert_eq!(number_after(out, "Current volume size:"), Some(67_104_768));
         assert_eq!(number_after(out, "You might resize at "), Some(2_564_096));
-        assert_eq!(number_after(b"105906176 bytes (101.00MiB)\n", ""), Some(105_906_176));
+        assert_eq!(
+            number_after(b"105906176 bytes (101.00MiB)\n", ""),
+            Some(105_906_176)
+        );
         assert_eq!(number_after(b"99999999999999999999\n", ""), None);
         assert_eq!(number_after(out, "Nothing"), None);
     }

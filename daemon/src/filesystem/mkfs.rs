@@ -2,9 +2,11 @@
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::MetadataExt;
 use std::sync::OnceLock;
 
 use nix::errno::Errno;
+use nix::sys::stat::{major, minor};
 use protocol::api::{Mke2fsOptions, MkfsActions, MkfsBtrfsOptions, MkfsOptions};
 use protocol::{Context, Device, Error, Result};
 
@@ -21,7 +23,7 @@ impl MkfsActions for Daemon {
             .args(["-t", fstype])
             .args(unattended(fstype)?);
         if let Some(size) = options.blocksize {
-            command = command.args(block_size(&self.devices, fstype, &device, size)?);
+            command = command.args(block_size(fstype, &device, size)?);
         }
         if let Some(features) = options.features {
             command = command.args(["-O", features]);
@@ -146,7 +148,7 @@ impl MkfsActions for Daemon {
         make_journal(blocksize, &device, [])
     }
 
-    fn mke2journal_L(&mut self, blocksize: i32, label: &[u8], device: Device) -> Result<()> {
+    fn mke2journal_l(&mut self, blocksize: i32, label: &[u8], device: Device) -> Result<()> {
         labels::check_ext(label)?;
         make_journal(
             blocksize,
@@ -155,11 +157,11 @@ impl MkfsActions for Daemon {
         )
     }
 
-    fn mke2journal_U(&mut self, blocksize: i32, uuid: &str, device: Device) -> Result<()> {
+    fn mke2journal_u(&mut self, blocksize: i32, uuid: &str, device: Device) -> Result<()> {
         make_journal(blocksize, &device, [OsStr::new("-U"), OsStr::new(uuid)])
     }
 
-    fn mke2fs_J(
+    fn mke2fs_j(
         &mut self,
         fstype: &str,
         blocksize: i32,
@@ -169,7 +171,7 @@ impl MkfsActions for Daemon {
         make_with_journal(fstype, blocksize, &device, journal.as_str().as_bytes())
     }
 
-    fn mke2fs_JL(
+    fn mke2fs_jl(
         &mut self,
         fstype: &str,
         blocksize: i32,
@@ -181,7 +183,7 @@ impl MkfsActions for Daemon {
         make_with_journal(fstype, blocksize, &device, &[b"LABEL=", label].concat())
     }
 
-    fn mke2fs_JU(
+    fn mke2fs_ju(
         &mut self,
         fstype: &str,
         blocksize: i32,
@@ -224,18 +226,13 @@ fn fat_knows_mbr() -> Result<bool> {
 }
 
 /// The option by which a type's program takes the block size.
-fn block_size(
-    devices: &Devices,
-    fstype: &str,
-    device: &Device,
-    size: i32,
-) -> Result<[String; 2]> {
+fn block_size(fstype: &str, device: &Device, size: i32) -> Result<[String; 2]> {
     if !is_power_of_two(size) {
         return Err(invalid("block size must be > 0 and a power of 2"));
     }
     let (name, value) = match fstype {
         "vfat" | "msdos" => {
-            let sector = devices.sector_size(device)?;
+            let sector = sector_size(device)?;
             let per_cluster = size / sector;
             if !(1..=128).contains(&per_cluster) {
                 return Err(invalid(format!(
@@ -256,6 +253,22 @@ fn block_size(
         _ => ("-b", size.to_string()),
     };
     Ok([name.to_owned(), value])
+}
+
+/// The logical sector size of a device, in bytes.
+fn sector_size(device: &Device) -> Result<i32> {
+    let number = std::fs::metadata(device.path()).context(device)?.rdev();
+    let dir = format!("/sys/dev/block/{}:{}", major(number), minor(number));
+    // A partition has it from its disk.
+    let read = |place| std::fs::read_to_string(format!("{dir}/{place}/logical_block_size"));
+    let text = read("queue")
+        .or_else(|_| read("../queue"))
+        .context(device)?;
+    text.trim()
+        .parse()
+        .ok()
+        .filter(|size| *size > 0)
+        .ok_or_else(|| Error::new(format!("{device}: unknown sector size")))
 }
 
 /// The option by which a type's program takes the label.

@@ -17,7 +17,7 @@ use protocol::api::{
 };
 use protocol::{Context, Device, DeviceOrPath, Error, GuestPath, Mountable, Result};
 
-use super::volumes;
+use super::{mapper, volumes};
 use crate::command::Command;
 use crate::daemon::Daemon;
 use crate::guest::file_type;
@@ -103,7 +103,7 @@ impl MountActions for Daemon {
                 "the root is the system's own, whose filesystems stay mounted",
             ));
         }
-        mounts::unmount_all(self.guest.sysroot())
+        self.unmount_all()
     }
 
     fn mounts(&mut self) -> Result<Vec<Mountable>> {
@@ -121,7 +121,12 @@ impl MountActions for Daemon {
     fn mkmountpoint(&mut self, exemptpath: &[u8]) -> Result<()> {
         let path = GuestPath::new(exemptpath)?;
         let place = self.guest.parent(&path)?;
-        mkdirat(&place.dir, place.name.as_os_str(), Mode::from_bits_truncate(0o777)).context(path)
+        mkdirat(
+            &place.dir,
+            place.name.as_os_str(),
+            Mode::from_bits_truncate(0o777),
+        )
+        .context(path)
     }
 
     fn rmmountpoint(&mut self, exemptpath: &[u8]) -> Result<()> {
@@ -229,12 +234,13 @@ impl Daemon {
                 format!("mount: {path}: mount point is not a directory"),
             )
         };
-        let handle = self.guest.handle(path).map_err(|error| {
-            match error.errno() {
+        let handle = self
+            .guest
+            .handle(path)
+            .map_err(|error| match error.errno() {
                 Some(errno @ (Errno::ENOENT | Errno::ENOTDIR)) => not_a_directory(errno),
                 _ => error,
-            }
-        })?;
+            })?;
         if file_type(&fstat(&handle).context(path)?) != SFlag::S_IFDIR {
             return Err(not_a_directory(Errno::ENOTDIR));
         }
@@ -278,10 +284,13 @@ impl Daemon {
             .into_iter()
             .map(|mount| {
                 let source = Device::new(String::from_utf8_lossy(&mount.source));
-                let device = self.devices.logical_volume(&source).unwrap_or(source);
+                let device = mapper::logical_volume(&source).unwrap_or(source);
                 let below = mount.mountpoint.strip_prefix(sysroot);
                 let path = below.unwrap_or(&mount.mountpoint).as_os_str().as_bytes();
-                (Mountable::from(device), GuestPath::root().join(path).into_bytes())
+                (
+                    Mountable::from(device),
+                    GuestPath::root().join(path).into_bytes(),
+                )
             })
             .collect())
     }

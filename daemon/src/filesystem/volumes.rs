@@ -90,7 +90,10 @@ impl Drop for Scratch {
             // EINVAL: it was never mounted.
             Ok(()) | Err(Errno::EINVAL) => {}
             Err(errno) => {
-                logging::warning(format_args!("umount: {}: {errno}", self.directory.display()));
+                logging::warning(format_args!(
+                    "umount: {}: {errno}",
+                    self.directory.display()
+                ));
             }
         }
         if let Err(error) = std::fs::remove_dir(&self.directory) {
@@ -174,7 +177,12 @@ mod tests {
         assert_eq!((volume.id, volume.top_level), (258, 256));
         assert_eq!(volume.path, b"dir/a path b");
         assert!(parse(b"ID 258 gen 10 cgen 9 top level 5 path x").is_some());
-        for bad in ["", "ID x gen 1 top level 5 path y", "ID 1 gen 2 path x", "ID 1"] {
+        for bad in [
+            "",
+            "ID x gen 1 top level 5 path y",
+            "ID 1 gen 2 path x",
+            "ID 1",
+        ] {
             assert_eq!(parse(bad.as_bytes()), None, "{bad}");
         }
     }

@@ -1,0 +1,12 @@
+//! Handlers of `idl/filesystem/`: filesystems: mounting, making, checking, describing.
+
+mod iso9660;
+mod labels;
+mod listing;
+mod mapper;
+mod minimum_size;
+mod mkfs;
+mod mount;
+mod probe;
+mod superblock;
+mod volumes;
