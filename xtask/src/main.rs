@@ -15,6 +15,7 @@ mod lock;
 mod packages;
 mod process;
 mod status;
+mod test;
 
 /// The project's chores.
 #[derive(Parser)]
@@ -31,6 +32,7 @@ enum Verb {
     Facts(facts::Args),
     Lock(lock::Args),
     Status(status::Args),
+    Test(test::Args),
 }
 
 fn main() -> ExitCode {
@@ -40,6 +42,7 @@ fn main() -> ExitCode {
         Verb::Facts(args) => args.run(),
         Verb::Lock(args) => args.run(),
         Verb::Status(args) => args.run(),
+        Verb::Test(args) => args.run(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

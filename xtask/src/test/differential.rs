@@ -1,0 +1,256 @@
+//! The differential lane: one guestfish script, two daemons, the same output.
+//!
+//! What the stock daemon printed is committed beside the script as
+//! `NAME.expected`. A difference on purpose is `NAME.ours`, which needs an entry
+//! in `docs/differences.md`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+
+use super::script::{self, Script};
+use super::{Tally, normal, workshop};
+use crate::{kvm, process, repository};
+
+/// How many scripts run at a time.
+const JOBS: usize = 2;
+
+/// How long a boot of a virtual machine may take besides the script.
+const BOOT: Duration = Duration::from_secs(180);
+
+/// Where the clients find what they talk to.
+pub(super) enum Place {
+    /// The daemon runs here, through the stand-in.
+    StandIn {
+        standin: PathBuf,
+        fixed: PathBuf,
+        daemon: PathBuf,
+    },
+    /// A virtual machine. `None` is libguestfs' own appliance.
+    Appliance { appliance: Option<PathBuf> },
+}
+
+impl Place {
+    /// This daemon, or the stock one, in the stand-in.
+    pub(super) fn standin(daemon: PathBuf) -> Result<Self> {
+        Ok(Self::StandIn {
+            standin: workshop::build_standin()?,
+            fixed: workshop::fixed_appliance()?,
+            daemon: fs::canonicalize(&daemon).with_context(|| daemon.display().to_string())?,
+        })
+    }
+
+    fn environment(&self, command: &mut Command) -> Result<()> {
+        let caches = workshop::directory()?;
+        match self {
+            Self::StandIn {
+                standin,
+                fixed,
+                daemon,
+            } => {
+                let cache = caches.join("cache");
+                fs::create_dir_all(&cache)?;
+                command
+                    .env("LIBGUESTFS_BACKEND", "direct")
+                    .env("LIBGUESTFS_HV", standin)
+                    .env("LIBGUESTFS_PATH", fixed)
+                    .env("LIBGUESTFS_CACHEDIR", cache)
+                    .env("GUESTFSD_BIN", daemon);
+            }
+            Self::Appliance { appliance } => {
+                // supermin keeps one appliance per cache, whoever made it.
+                let cache = caches.join(if appliance.is_some() {
+                    "boot-ours"
+                } else {
+                    "boot-stock"
+                });
+                fs::create_dir_all(&cache)?;
+                command
+                    .env("LIBGUESTFS_CACHEDIR", cache)
+                    .envs(kvm::environment());
+                command.env_remove("LIBGUESTFS_HV");
+                match appliance {
+                    Some(appliance) => command.env("LIBGUESTFS_PATH", appliance),
+                    None => command.env_remove("LIBGUESTFS_PATH"),
+                };
+            }
+        }
+        Ok(())
+    }
+
+    fn boots(&self) -> bool {
+        matches!(self, Self::Appliance { .. })
+    }
+}
+
+/// The scripts of one lane, chosen by name.
+pub(super) fn scripts(filter: &str, appliance: bool) -> Result<Vec<Script>> {
+    let mut scripts = script::all(&directory(), filter)?;
+    scripts.retain(|script| script.appliance == appliance);
+    Ok(scripts)
+}
+
+fn directory() -> PathBuf {
+    repository().join("tests/differential")
+}
+
+/// Compares each script's output with what is expected.
+pub(super) fn compare(scripts: &[Script], place: &Place) -> Result<Tally> {
+    let differences =
+        fs::read_to_string(repository().join("docs/differences.md")).unwrap_or_default();
+    each(scripts, |script| {
+        let expected = match script.path.with_extension("ours") {
+            ours if ours.exists() => {
+                if !differences.contains(&script.name) {
+                    bail!(
+                        "docs/differences.md does not say why {} differs",
+                        ours.display()
+                    );
+                }
+                ours
+            }
+            _ => script.path.with_extension("expected"),
+        };
+        let expected = fs::read_to_string(&expected).with_context(|| {
+            format!(
+                "{}; record it with cargo xtask test --record",
+                expected.display()
+            )
+        })?;
+        let actual = run(script, place)?;
+        if actual != expected {
+            bail!("\n{}", normal::diff(&script.name, &expected, &actual)?);
+        }
+        Ok(())
+    })
+}
+
+/// Records what the stock daemon prints as what is expected.
+///
+/// Each script runs twice: output that changes by itself needs a mask.
+pub(super) fn record(scripts: &[Script], place: &Place) -> Result<Tally> {
+    each(scripts, |script| {
+        let first = run(script, place)?;
+        if !place.boots() {
+            let second = run(script, place)?;
+            if first != second {
+                let diff = normal::diff(&script.name, &first, &second)?;
+                bail!("two runs differ; mask what changes, or write it otherwise\n{diff}");
+            }
+        }
+        fs::write(script.path.with_extension("expected"), first)?;
+        Ok(())
+    })
+}
+
+/// Runs every script, a few at a time, and tells of each.
+fn each(scripts: &[Script], test: impl Fn(&Script) -> Result<()> + Sync) -> Result<Tally> {
+    let known = fs::read_to_string("/proc/filesystems").unwrap_or_default();
+    let lacks = |script: &Script| {
+        let missing = script.filesystems.iter().find(|name| {
+            !known
+                .lines()
+                .any(|line| line.split_whitespace().last() == Some(name))
+        });
+        missing.filter(|_| !script.appliance).cloned()
+    };
+    let next = AtomicUsize::new(0);
+    let tally = Mutex::new(Tally::default());
+    let work = || {
+        while let Some(script) = scripts.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let start = Instant::now();
+            let one = if let Some(filesystem) = lacks(script) {
+                println!("skip {}: this kernel has no {filesystem}", script.name);
+                Tally {
+                    skipped: 1,
+                    ..Tally::default()
+                }
+            } else {
+                match test(script) {
+                    Ok(()) => {
+                        let took = start.elapsed().as_secs_f32();
+                        println!("ok   {} ({took:.1} s)", script.name);
+                        Tally {
+                            passed: 1,
+                            ..Tally::default()
+                        }
+                    }
+                    Err(error) => {
+                        println!("FAIL {}: {error:#}", script.name);
+                        Tally {
+                            failed: vec![script.name.clone()],
+                            ..Tally::default()
+                        }
+                    }
+                }
+            };
+            if let Ok(mut tally) = tally.lock() {
+                tally.add(one);
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..JOBS {
+            scope.spawn(work);
+        }
+    });
+    Ok(tally
+        .into_inner()
+        .unwrap_or_else(std::sync::PoisonError::into_inner))
+}
+
+/// Runs one script and returns its output, normalised.
+fn run(script: &Script, place: &Place) -> Result<String> {
+    let directory = tempfile::Builder::new().prefix("guestfsd-").tempdir()?;
+    let mut command = Command::new("sh");
+    // One stream for output and errors, in the order in which they come.
+    command.args(["-c", "exec stdbuf -oL guestfish \"$@\" 2>&1", "guestfish"]);
+    for (index, disk) in script.disks.iter().enumerate() {
+        let path = directory.path().join(format!("disk{}.img", index + 1));
+        fs::File::create(&path)?.set_len(disk.size)?;
+    }
+    for fixture in &script.fixtures {
+        copy_fixture(fixture, directory.path())?;
+    }
+    let commands = directory.path().join("script");
+    fs::write(&commands, script.commands())?;
+    command.arg("-f").arg("script");
+    command
+        .current_dir(directory.path())
+        .env("LC_ALL", "C")
+        .env("TZ", "UTC")
+        .env("TMPDIR", "/tmp");
+    for variable in [
+        "LIBGUESTFS_DEBUG",
+        "LIBGUESTFS_TRACE",
+        "LIBGUESTFS_BACKEND_SETTINGS",
+    ] {
+        command.env_remove(variable);
+    }
+    place.environment(&mut command)?;
+    let extra = if place.boots() { BOOT } else { Duration::ZERO };
+    let finished = process::output(&mut command, script.timeout + extra)?;
+    let mut output = finished.text();
+    if !finished.status.success() {
+        if !output.is_empty() && !output.ends_with('\n') {
+            output.push('\n');
+        }
+        output.push_str(&format!(
+            "exit status {}\n",
+            finished.status.code().unwrap_or(-1)
+        ));
+    }
+    Ok(normal::normalise(&output, directory.path(), script))
+}
+
+fn copy_fixture(name: &str, to: &Path) -> Result<()> {
+    let source = repository().join("tests/fixtures").join(name);
+    let target = to.join(source.file_name().unwrap_or_default());
+    fs::copy(&source, target).with_context(|| source.display().to_string())?;
+    Ok(())
+}

@@ -1,0 +1,218 @@
+//! A differential script: guestfish commands, and what the lane must know.
+//!
+//! Lines that start with `#:` are directives:
+//!
+//! * `disk SIZE [LABEL]`: a blank disk (`64M`, `1G`); one of 64M when none is named
+//! * `fixture PATH`: a copy of `tests/fixtures/PATH` in the working directory
+//! * `mask REGEX`: what it matches differs from run to run
+//! * `kernel FILESYSTEM`: skip where this machine's kernel lacks the filesystem
+//! * `timeout SECONDS`: instead of 60
+//! * `lane appliance`: needs a real appliance
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use regex_lite::Regex;
+
+/// A script and its directives.
+pub(super) struct Script {
+    /// `AREA/NAME`.
+    pub(super) name: String,
+    pub(super) path: PathBuf,
+    pub(super) disks: Vec<Disk>,
+    pub(super) fixtures: Vec<String>,
+    pub(super) masks: Vec<Regex>,
+    pub(super) filesystems: Vec<String>,
+    pub(super) timeout: Duration,
+    pub(super) appliance: bool,
+    pub(super) text: String,
+}
+
+/// A blank disk.
+pub(super) struct Disk {
+    pub(super) size: u64,
+    pub(super) label: Option<String>,
+}
+
+const DEFAULT_DISK: u64 = 64 << 20;
+
+/// Reads every script below the directory whose name contains the filter.
+pub(super) fn all(directory: &Path, filter: &str) -> Result<Vec<Script>> {
+    let mut scripts = Vec::new();
+    let mut paths = Vec::new();
+    for area in list(directory)? {
+        if area.is_dir() {
+            paths.extend(list(&area)?);
+        }
+    }
+    paths.sort();
+    for path in paths {
+        let name = path.strip_prefix(directory)?.with_extension("");
+        let name = name.to_string_lossy().into_owned();
+        if path.extension().is_some_and(|extension| extension == "gfs") && name.contains(filter) {
+            let text = std::fs::read_to_string(&path)?;
+            let script = Script::parse(name, path.clone(), text);
+            scripts.push(script.with_context(|| path.display().to_string())?);
+        }
+    }
+    Ok(scripts)
+}
+
+fn list(directory: &Path) -> Result<Vec<PathBuf>> {
+    if !directory.exists() {
+        return Ok(Vec::new());
+    }
+    let entries = std::fs::read_dir(directory).with_context(|| directory.display().to_string())?;
+    Ok(entries
+        .map(|entry| entry.map(|entry| entry.path()))
+        .collect::<std::io::Result<_>>()?)
+}
+
+impl Script {
+    fn parse(name: String, path: PathBuf, text: String) -> Result<Self> {
+        let mut script = Self {
+            name,
+            path,
+            disks: Vec::new(),
+            fixtures: Vec::new(),
+            masks: Vec::new(),
+            filesystems: Vec::new(),
+            timeout: Duration::from_secs(60),
+            appliance: false,
+            text: String::new(),
+        };
+        for line in text.lines() {
+            if let Some(directive) = line.strip_prefix("#:") {
+                script
+                    .directive(directive.trim())
+                    .with_context(|| line.to_owned())?;
+            }
+        }
+        if script.disks.is_empty() {
+            script.disks.push(Disk {
+                size: DEFAULT_DISK,
+                label: None,
+            });
+        }
+        script.text = text;
+        Ok(script)
+    }
+
+    fn directive(&mut self, directive: &str) -> Result<()> {
+        let (word, value) = directive
+            .split_once(char::is_whitespace)
+            .unwrap_or((directive, ""));
+        let value = value.trim();
+        match word {
+            "disk" => {
+                let (size, label) = value.split_once(' ').unwrap_or((value, ""));
+                let label = Some(label.trim().to_owned()).filter(|label| !label.is_empty());
+                self.disks.push(Disk {
+                    size: bytes(size)?,
+                    label,
+                });
+            }
+            "fixture" => self.fixtures.push(value.to_owned()),
+            "mask" => self.masks.push(Regex::new(value)?),
+            "kernel" => self.filesystems.push(value.to_owned()),
+            "timeout" => self.timeout = Duration::from_secs(value.parse()?),
+            "lane" if value == "appliance" => self.appliance = true,
+            _ => bail!("no such directive; see docs/TESTING.md"),
+        }
+        Ok(())
+    }
+
+    #[cfg(test)]
+    pub(super) fn for_test(text: String) -> Self {
+        Self::parse("a/b".into(), PathBuf::new(), text).unwrap()
+    }
+
+    /// The script for guestfish: launched first, and every command announced,
+    /// so that the output can be read beside the script.
+    pub(super) fn commands(&self) -> String {
+        let mut out = String::new();
+        for (index, disk) in self.disks.iter().enumerate() {
+            let label = disk.label.as_ref().map(|label| format!(" label:{label}"));
+            let label = label.unwrap_or_default();
+            out.push_str(&format!(
+                "add-drive disk{}.img format:raw{label}\n",
+                index + 1
+            ));
+        }
+        out.push_str("run\n");
+        let mut here_document: Option<String> = None;
+        for line in self.text.lines() {
+            let trimmed = line.trim();
+            if let Some(end) = &here_document {
+                if trimmed == end {
+                    here_document = None;
+                }
+            } else if !trimmed.is_empty() && !trimmed.starts_with('#') {
+                out.push_str("echo \"> ");
+                out.push_str(&trimmed.replace('\\', "\\\\").replace('"', "\\\""));
+                out.push_str("\"\n");
+                here_document = here_document_end(trimmed);
+            }
+            out.push_str(line);
+            out.push('\n');
+        }
+        out
+    }
+}
+
+/// The word that ends a `-<<WORD` argument.
+fn here_document_end(line: &str) -> Option<String> {
+    line.split_whitespace()
+        .find_map(|word| word.strip_prefix("-<<"))
+        .map(str::to_owned)
+}
+
+fn bytes(size: &str) -> Result<u64> {
+    let (digits, unit) = match size.strip_suffix(['K', 'M', 'G']) {
+        Some(digits) => (digits, &size[digits.len()..]),
+        None => (size, ""),
+    };
+    let shift = match unit {
+        "K" => 10,
+        "M" => 20,
+        "G" => 30,
+        _ => 0,
+    };
+    let number: u64 = digits
+        .parse()
+        .with_context(|| format!("{size} is no size"))?;
+    Ok(number << shift)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Script> {
+        Script::parse("a/b".into(), PathBuf::new(), text.into())
+    }
+
+    #[test]
+    fn directives_are_read_and_unknown_ones_refused() {
+        let script = parse("#: disk 1G data\n#: disk 512K\n#: timeout 5\n#: kernel xfs\n").unwrap();
+        let sizes: Vec<_> = script.disks.iter().map(|disk| disk.size).collect();
+        assert_eq!(sizes, [1 << 30, 512 << 10]);
+        assert_eq!(script.disks[0].label.as_deref(), Some("data"));
+        assert_eq!(script.timeout, Duration::from_secs(5));
+        assert_eq!(script.filesystems, ["xfs"]);
+        assert_eq!(parse("").unwrap().disks.len(), 1);
+        assert!(parse("#: disc 1G\n").is_err());
+        assert!(parse("#: disk big\n").is_err());
+    }
+
+    #[test]
+    fn commands_are_announced_but_the_text_of_here_documents_is_not() {
+        let script = parse("# why\nupload -<<END /a\necho \"x\"\nEND\n-cat \"/a\\n\"\n").unwrap();
+        assert_eq!(
+            script.commands(),
+            "add-drive disk1.img format:raw\nrun\n# why\necho \"> upload -<<END /a\"\nupload -<<END /a\necho \"x\"\nEND\n\
+             echo \"> -cat \\\"/a\\\\n\\\"\"\n-cat \"/a\\n\"\n"
+        );
+    }
+}
