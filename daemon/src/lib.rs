@@ -5,6 +5,7 @@
 //! programs through [`command`].
 
 pub mod appliance;
+mod block;
 pub mod channel;
 pub mod command;
 mod daemon;

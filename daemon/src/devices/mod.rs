@@ -62,6 +62,11 @@ impl Devices {
         }
     }
 
+    /// Looks for the disks again when they are next needed: one was added or removed.
+    pub fn forget(&self) {
+        self.order.replace(None);
+    }
+
     /// The disks that the caller added, in that order.
     ///
     /// # Errors

@@ -1,0 +1,112 @@
+//! The system calls on block devices that have no safe wrapper.
+#![allow(unsafe_code, reason = "ioctl takes pointers")]
+
+use std::fs::File;
+use std::os::fd::{AsRawFd, RawFd};
+
+use nix::libc::{c_int, c_uint, c_ulong};
+use nix::{request_code_none, request_code_read};
+use protocol::Result;
+
+/// `_IO(0x12, ...)` and its like of linux/fs.h.
+mod raw {
+    use super::{c_int, c_uint, c_ulong, request_code_none, request_code_read};
+
+    nix::ioctl_write_ptr_bad!(set_read_only, request_code_none!(0x12, 93), c_int);
+    nix::ioctl_read_bad!(read_only, request_code_none!(0x12, 94), c_int);
+    nix::ioctl_none_bad!(reread_partitions, request_code_none!(0x12, 95));
+    nix::ioctl_none_bad!(flush_buffers, request_code_none!(0x12, 97));
+    nix::ioctl_write_int_bad!(set_read_ahead, request_code_none!(0x12, 98));
+    nix::ioctl_read_bad!(sector_size, request_code_none!(0x12, 104), c_int);
+    // The number says size_t, but the kernel stores an int.
+    nix::ioctl_read_bad!(
+        block_size,
+        request_code_read!(0x12, 112, size_of::<usize>()),
+        c_int
+    );
+    // The same, for an u64.
+    nix::ioctl_read_bad!(size, request_code_read!(0x12, 114, size_of::<usize>()), u64);
+    nix::ioctl_write_ptr_bad!(discard, request_code_none!(0x12, 119), [u64; 2]);
+    nix::ioctl_read_bad!(discard_zeroes, request_code_none!(0x12, 124), c_uint);
+
+    /// Keeps the widths of the kernel's arguments and ours in step.
+    const _: () = assert!(size_of::<c_ulong>() == size_of::<usize>());
+}
+
+type Get<T> = unsafe fn(RawFd, *mut T) -> nix::Result<c_int>;
+type Set<T> = unsafe fn(RawFd, *const T) -> nix::Result<c_int>;
+
+fn get<T: Default>(file: &File, call: Get<T>) -> Result<T> {
+    let mut value = T::default();
+    // SAFETY: the descriptor is open, and the kernel stores a value of the type
+    // that `raw` gives for this request in a place that is ours.
+    unsafe { call(file.as_raw_fd(), &raw mut value) }?;
+    Ok(value)
+}
+
+fn set<T>(file: &File, call: Set<T>, value: &T) -> Result<()> {
+    // SAFETY: the descriptor is open, and the kernel reads a value of the type
+    // that `raw` gives for this request.
+    unsafe { call(file.as_raw_fd(), value) }?;
+    Ok(())
+}
+
+/// Makes the device read-only, or writable.
+///
+/// # Errors
+///
+/// The errno of the system call, as for all of these.
+pub(crate) fn set_read_only(file: &File, read_only: bool) -> Result<()> {
+    set(file, raw::set_read_only, &c_int::from(read_only))
+}
+
+/// Whether the device is read-only.
+pub(crate) fn is_read_only(file: &File) -> Result<bool> {
+    Ok(get(file, raw::read_only)? != 0)
+}
+
+/// Bytes in a logical sector.
+pub(crate) fn sector_size(file: &File) -> Result<u32> {
+    Ok(u32::try_from(get(file, raw::sector_size)?).unwrap_or_default())
+}
+
+/// Bytes in a block of the cache.
+pub(crate) fn block_size(file: &File) -> Result<i32> {
+    get(file, raw::block_size)
+}
+
+/// Bytes on the device.
+pub(crate) fn size(file: &File) -> Result<u64> {
+    get(file, raw::size)
+}
+
+/// Writes out and drops what is cached of the device.
+pub(crate) fn flush_buffers(file: &File) -> Result<()> {
+    // SAFETY: the descriptor is open, and the request has no argument.
+    unsafe { raw::flush_buffers(file.as_raw_fd()) }?;
+    Ok(())
+}
+
+/// Lets the kernel read the partition table again.
+pub(crate) fn reread_partitions(file: &File) -> Result<()> {
+    // SAFETY: the descriptor is open, and the request has no argument.
+    unsafe { raw::reread_partitions(file.as_raw_fd()) }?;
+    Ok(())
+}
+
+/// Sets how many units of 512 bytes are read ahead.
+pub(crate) fn set_read_ahead(file: &File, sectors: i32) -> Result<()> {
+    // SAFETY: the descriptor is open, and the argument is the number itself.
+    unsafe { raw::set_read_ahead(file.as_raw_fd(), sectors) }?;
+    Ok(())
+}
+
+/// Discards `len` bytes from `start`.
+pub(crate) fn discard(file: &File, start: u64, len: u64) -> Result<()> {
+    set(file, raw::discard, &[start, len])
+}
+
+/// Whether the kernel promises that discarded blocks read as zeroes.
+pub(crate) fn discard_zeroes(file: &File) -> Result<bool> {
+    Ok(get(file, raw::discard_zeroes)? != 0)
+}
