@@ -4,7 +4,10 @@
 //! the guest's files through [`guest`], block devices through [`devices`] and
 //! programs through [`command`].
 
+mod accounts;
+mod acl;
 pub mod appliance;
+mod archive;
 mod block;
 pub mod channel;
 pub mod command;
@@ -19,6 +22,9 @@ pub mod kernel_cmdline;
 pub mod logging;
 pub mod mounts;
 pub mod udev;
+mod walk;
+mod wildcard;
+mod xattr;
 
 use std::path::PathBuf;
 

@@ -1,5 +1,6 @@
 //! Files of the guest: one module per file of `idl/file/`, and what they share.
 
+mod checksums;
 mod contents;
 mod descent;
 mod directories;
@@ -10,4 +11,27 @@ mod printable;
 mod removal;
 mod status;
 mod text;
+mod transfer;
 mod xattrs;
+
+use std::os::fd::OwnedFd;
+
+use nix::errno::Errno;
+use nix::sys::stat::{SFlag, fstat};
+use protocol::{Context, Error, GuestPath, Result};
+
+use crate::guest::{Guest, file_type};
+
+/// A handle (`O_PATH`) of a directory. Callers know the words that refuse
+/// anything else.
+fn open_directory(guest: &Guest, path: &GuestPath) -> Result<OwnedFd> {
+    let handle = guest.handle(path)?;
+    if file_type(&fstat(&handle).context(path)?) == SFlag::S_IFDIR {
+        Ok(handle)
+    } else {
+        Err(Error::with_errno(
+            Errno::ENOTDIR,
+            format!("{path}: not a directory"),
+        ))
+    }
+}

@@ -1,0 +1,534 @@
+//! Reading tar archives: old, ustar, GNU and pax, with the extensions of each.
+//!
+//! The archive is hostile until proven otherwise. Sizes in headers bound what
+//! is read, never what is allocated.
+
+use std::io::Read;
+
+use nix::errno::Errno;
+use protocol::{Context, Error, Result};
+use tar::{EntryType, GnuExtSparseHeader, Header};
+
+use super::member::{ACL_ACCESS, ACL_DEFAULT, Kind, Member, SELINUX, Sparse, XATTR_PREFIX};
+
+const BLOCK: usize = 512;
+const BUFFER: usize = 256 << 10;
+/// Longest long name and longest extended header that are read. An extended
+/// header holds a member's attributes, each at most 64 KiB.
+const EXTENSION_MAX: u64 = 4 << 20;
+/// Pieces of a file with holes: more do not fit a sane archive.
+const PIECES_MAX: usize = 1 << 20;
+
+/// A tar archive that is being read.
+pub(crate) struct Reader<R> {
+    input: R,
+    buffer: Vec<u8>,
+    start: usize,
+    end: usize,
+    /// Data and padding of the current member that nobody has read.
+    data: u64,
+    padding: u64,
+    /// Extended header that holds for all members that follow.
+    global: Vec<(Vec<u8>, Vec<u8>)>,
+    begun: bool,
+    /// Blocks that were no header had to be passed over.
+    damaged: bool,
+}
+
+/// What headers that precede a member say about it.
+#[derive(Default)]
+struct Extensions {
+    name: Option<Vec<u8>>,
+    link: Option<Vec<u8>>,
+    records: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+impl<R: Read> Reader<R> {
+    pub(crate) fn new(input: R) -> Self {
+        Self {
+            input,
+            buffer: vec![0; BUFFER],
+            start: 0,
+            end: 0,
+            data: 0,
+            padding: 0,
+            global: Vec::new(),
+            begun: false,
+            damaged: false,
+        }
+    }
+
+    /// Whether parts of the archive were no archive.
+    pub(crate) fn is_damaged(&self) -> bool {
+        self.damaged
+    }
+
+    /// The input, with all that was not read.
+    pub(crate) fn into_input(self) -> R {
+        self.input
+    }
+
+    /// The next member; what is left of the last one's data is passed over.
+    pub(crate) fn next(&mut self) -> Result<Option<Member>> {
+        let mut extensions = Extensions::default();
+        loop {
+            self.skip_data()?;
+            let Some(header) = self.header()? else {
+                return Ok(None);
+            };
+            let size = header.entry_size().map_err(bad_header)?;
+            self.begin_data(size);
+            match header.entry_type() {
+                EntryType::GNULongName => extensions.name = Some(self.long_name()?),
+                EntryType::GNULongLink => extensions.link = Some(self.long_name()?),
+                EntryType::XHeader => extensions.records = self.records()?,
+                EntryType::XGlobalHeader => {
+                    let records = self.records()?;
+                    self.global.extend(records);
+                    if self.global.len() > 1024 {
+                        return Err(damaged("its global extended headers are too long"));
+                    }
+                }
+                _ => return self.member(&header, extensions).map(Some),
+            }
+        }
+    }
+
+    /// The next piece of the current member's data, empty at its end.
+    pub(crate) fn piece(&mut self, limit: u64) -> Result<&[u8]> {
+        let limit = limit.min(self.data);
+        if limit == 0 {
+            return Ok(&[]);
+        }
+        if self.start == self.end {
+            self.fill()?;
+            if self.start == self.end {
+                return Err(truncated());
+            }
+        }
+        let take = usize::try_from(limit)
+            .unwrap_or(usize::MAX)
+            .min(self.end - self.start);
+        let from = self.start;
+        self.start += take;
+        self.data -= take as u64;
+        Ok(self.buffer.get(from..from + take).unwrap_or_default())
+    }
+
+    fn begin_data(&mut self, size: u64) {
+        self.data = size;
+        self.padding = (BLOCK as u64 - size % BLOCK as u64) % BLOCK as u64;
+    }
+
+    fn skip_data(&mut self) -> Result<()> {
+        // A size near the end of the range must not wrap around.
+        self.data = self.data.saturating_add(std::mem::take(&mut self.padding));
+        while self.data > 0 {
+            self.piece(u64::MAX)?;
+        }
+        Ok(())
+    }
+
+    fn fill(&mut self) -> Result<()> {
+        let read = self.input.read(&mut self.buffer)?;
+        self.start = 0;
+        self.end = read;
+        Ok(())
+    }
+
+    /// A whole block; `None` at the very end of the input.
+    fn block(&mut self) -> Result<Option<[u8; BLOCK]>> {
+        let mut block = [0; BLOCK];
+        let mut filled = 0;
+        while filled < BLOCK {
+            if self.start == self.end {
+                self.fill()?;
+                if self.start == self.end {
+                    return if filled == 0 {
+                        Ok(None)
+                    } else {
+                        Err(truncated())
+                    };
+                }
+            }
+            let take = (BLOCK - filled).min(self.end - self.start);
+            block[filled..filled + take]
+                .copy_from_slice(&self.buffer[self.start..self.start + take]);
+            filled += take;
+            self.start += take;
+        }
+        Ok(Some(block))
+    }
+
+    /// The next header; `None` at the end of the archive.
+    fn header(&mut self) -> Result<Option<Header>> {
+        loop {
+            let Some(block) = self.block()? else {
+                return if self.begun {
+                    Ok(None)
+                } else {
+                    Err(no_archive())
+                };
+            };
+            if block.iter().all(|&byte| byte == 0) {
+                self.begun = true;
+                return Ok(None);
+            }
+            if checksum_is_right(&block) {
+                self.begun = true;
+                return Ok(Some(Header::from_byte_slice(&block).clone()));
+            }
+            if !self.begun {
+                return Err(no_archive());
+            }
+            self.damaged = true;
+        }
+    }
+
+    fn extension(&mut self) -> Result<Vec<u8>> {
+        if self.data > EXTENSION_MAX {
+            return Err(damaged("an extended header is too long"));
+        }
+        let mut bytes = Vec::new();
+        while self.data > 0 {
+            bytes.extend_from_slice(self.piece(u64::MAX)?);
+        }
+        Ok(bytes)
+    }
+
+    fn long_name(&mut self) -> Result<Vec<u8>> {
+        let mut name = self.extension()?;
+        let end = name.iter().position(|&b| b == 0).unwrap_or(name.len());
+        name.truncate(end);
+        Ok(name)
+    }
+
+    fn records(&mut self) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+        let bytes = self.extension()?;
+        parse_records(&bytes).ok_or_else(|| damaged("an extended header is malformed"))
+    }
+
+    fn member(&mut self, header: &Header, extensions: Extensions) -> Result<Member> {
+        let mut member = Member {
+            name: extensions
+                .name
+                .unwrap_or_else(|| header.path_bytes().into_owned()),
+            link: extensions
+                .link
+                .unwrap_or_else(|| header.link_name_bytes().unwrap_or_default().into_owned()),
+            kind: kind(header.entry_type()),
+            mode: header.mode().map_err(bad_header)? & 0o7777,
+            uid: number(header.uid()).unwrap_or(0),
+            gid: number(header.gid()).unwrap_or(0),
+            // The crate hands negative numbers over as their complement.
+            mtime: (header.mtime().map_err(bad_header)?.cast_signed(), 0),
+            device: (
+                header.device_major().unwrap_or_default().unwrap_or(0),
+                header.device_minor().unwrap_or_default().unwrap_or(0),
+            ),
+            stored: self.data,
+            ..Member::default()
+        };
+        if header.entry_type() == EntryType::GNUSparse {
+            member.sparse = Some(self.old_sparse(header)?);
+        }
+        let mut pax = PaxSparse::default();
+        let global = std::mem::take(&mut self.global);
+        for (key, value) in global.iter().chain(&extensions.records) {
+            apply(&mut member, &mut pax, key, value)?;
+        }
+        self.global = global;
+        if member.kind == Kind::HardLink {
+            // Whatever the header says, a link has no data of its own here.
+            member.stored = 0;
+        }
+        self.begin_data(member.stored);
+        if member.kind == Kind::Regular && member.name.ends_with(b"/") {
+            // Before there was a type for directories.
+            member.kind = Kind::Directory;
+        }
+        if let Some(name) = pax.name.take() {
+            member.name = name;
+        }
+        if pax.in_data {
+            pax.pieces = self.sparse_map()?;
+            member.stored = self.data;
+        }
+        if let Some(size) = pax.size {
+            let pieces = pax.pieces;
+            member.sparse = Some(Sparse { size, pieces });
+        }
+        if let Some(sparse) = &member.sparse {
+            check_sparse(sparse, member.stored)?;
+        }
+        Ok(member)
+    }
+
+    /// The pieces of a file with holes, from its header and the blocks after it.
+    fn old_sparse(&mut self, header: &Header) -> Result<Sparse> {
+        let gnu = header
+            .as_gnu()
+            .ok_or_else(|| damaged("a file with holes has a header of another format"))?;
+        let mut sparse = Sparse {
+            size: gnu.real_size().map_err(bad_header)?,
+            pieces: Vec::new(),
+        };
+        let mut more = gnu.is_extended();
+        for piece in &gnu.sparse {
+            let offset = piece.offset().map_err(bad_header)?;
+            sparse
+                .pieces
+                .push((offset, piece.length().map_err(bad_header)?));
+        }
+        while more {
+            let mut extension = GnuExtSparseHeader::new();
+            let block = self.block()?.ok_or_else(truncated)?;
+            extension.as_mut_bytes().copy_from_slice(&block);
+            for piece in &extension.sparse {
+                let offset = piece.offset().map_err(bad_header)?;
+                sparse
+                    .pieces
+                    .push((offset, piece.length().map_err(bad_header)?));
+            }
+            if sparse.pieces.len() > PIECES_MAX {
+                return Err(damaged("a file has too many holes"));
+            }
+            more = extension.is_extended();
+        }
+        Ok(sparse)
+    }
+
+    /// The pieces of a file with holes, from the beginning of its data.
+    fn sparse_map(&mut self) -> Result<Vec<(u64, u64)>> {
+        let mut used = 0;
+        let count = self.map_number(&mut used)?;
+        if count > PIECES_MAX as u64 {
+            return Err(damaged("a file has too many holes"));
+        }
+        let mut pieces = Vec::new();
+        for _ in 0..count {
+            let offset = self.map_number(&mut used)?;
+            pieces.push((offset, self.map_number(&mut used)?));
+        }
+        let mut padding = (BLOCK as u64 - used % BLOCK as u64) % BLOCK as u64;
+        while padding > 0 && self.data > 0 {
+            padding -= self.piece(padding)?.len() as u64;
+        }
+        Ok(pieces)
+    }
+
+    fn map_number(&mut self, used: &mut u64) -> Result<u64> {
+        let mut number = 0_u64;
+        loop {
+            *used += 1;
+            match self.piece(1)?.first() {
+                Some(b'\n') => return Ok(number),
+                Some(digit @ b'0'..=b'9') => {
+                    number = number
+                        .checked_mul(10)
+                        .and_then(|number| number.checked_add(u64::from(digit - b'0')))
+                        .ok_or_else(bad_sparse)?;
+                }
+                _ => return Err(bad_sparse()),
+            }
+        }
+    }
+}
+
+/// What extended headers say about a file with holes.
+#[derive(Default)]
+struct PaxSparse {
+    name: Option<Vec<u8>>,
+    size: Option<u64>,
+    pieces: Vec<(u64, u64)>,
+    /// The offset of a piece whose length comes next.
+    offset: Option<u64>,
+    /// The pieces are described at the beginning of the data.
+    in_data: bool,
+}
+
+fn apply(member: &mut Member, pax: &mut PaxSparse, key: &[u8], value: &[u8]) -> Result<()> {
+    match key {
+        b"path" if !value.is_empty() => member.name = value.to_vec(),
+        b"linkpath" if !value.is_empty() => member.link = value.to_vec(),
+        b"size" if !value.is_empty() => member.stored = parse(value)?,
+        b"uid" if !value.is_empty() => member.uid = parse(value)?,
+        b"gid" if !value.is_empty() => member.gid = parse(value)?,
+        b"mtime" if !value.is_empty() => {
+            member.mtime = parse_time(value).ok_or_else(bad_record)?;
+        }
+        b"GNU.sparse.name" => pax.name = Some(value.to_vec()),
+        b"GNU.sparse.size" | b"GNU.sparse.realsize" => pax.size = Some(parse(value)?),
+        b"GNU.sparse.major" => pax.in_data = value == b"1",
+        b"GNU.sparse.offset" => pax.offset = Some(parse(value)?),
+        b"GNU.sparse.numbytes" => {
+            let offset = pax.offset.take().ok_or_else(bad_sparse)?;
+            pax.pieces.push((offset, parse(value)?));
+        }
+        b"GNU.sparse.map" => {
+            let numbers: Vec<u64> = value
+                .split(|&b| b == b',')
+                .map(parse)
+                .collect::<Result<_>>()?;
+            pax.pieces = numbers
+                .chunks_exact(2)
+                .filter_map(|pair| Some((*pair.first()?, *pair.get(1)?)))
+                .collect();
+        }
+        ACL_ACCESS => member.attributes.acl_access = Some(value.to_vec()),
+        ACL_DEFAULT => member.attributes.acl_default = Some(value.to_vec()),
+        SELINUX => member.attributes.selinux = Some(value.to_vec()),
+        _ => {
+            if let Some(name) = key.strip_prefix(XATTR_PREFIX) {
+                let pair = (decode_key(name), value.to_vec());
+                member.attributes.xattrs.push(pair);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn kind(entry_type: EntryType) -> Kind {
+    match entry_type {
+        EntryType::Link => Kind::HardLink,
+        EntryType::Symlink => Kind::SymbolicLink,
+        EntryType::Char => Kind::CharacterDevice,
+        EntryType::Block => Kind::BlockDevice,
+        EntryType::Directory => Kind::Directory,
+        EntryType::Fifo => Kind::Fifo,
+        other => match other.as_byte() {
+            // A directory in an incremental archive, a volume's label, and the
+            // rest of a file that began in another volume.
+            b'D' => Kind::Directory,
+            b'V' => Kind::Note,
+            b'M' => Kind::Continuation,
+            _ => Kind::Regular,
+        },
+    }
+}
+
+/// The records of an extended header: `LENGTH KEY=VALUE` and a newline each.
+fn parse_records(mut bytes: &[u8]) -> Option<Vec<(Vec<u8>, Vec<u8>)>> {
+    let mut records = Vec::new();
+    // Some writers fill up with NULs.
+    while bytes.first().is_some_and(|&byte| byte != 0) {
+        let space = bytes.iter().take(20).position(|&byte| byte == b' ')?;
+        let len: usize = str::from_utf8(bytes.get(..space)?).ok()?.parse().ok()?;
+        let record = bytes.get(space + 1..len)?.strip_suffix(b"\n")?;
+        let equals = record.iter().position(|&byte| byte == b'=')?;
+        let (key, value) = record.split_at(equals);
+        records.push((key.to_vec(), value.get(1..)?.to_vec()));
+        bytes = bytes.get(len..)?;
+    }
+    Some(records)
+}
+
+/// In keys made of attribute names `=` and `%` are written as `%3D` and `%25`.
+fn decode_key(name: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(name.len());
+    let mut rest = name;
+    while let Some((&byte, after)) = rest.split_first() {
+        if let Some(after) = rest.strip_prefix(b"%3D") {
+            out.push(b'=');
+            rest = after;
+        } else if let Some(after) = rest.strip_prefix(b"%25") {
+            out.push(b'%');
+            rest = after;
+        } else {
+            out.push(byte);
+            rest = after;
+        }
+    }
+    out
+}
+
+fn parse<T: std::str::FromStr>(value: &[u8]) -> Result<T> {
+    str::from_utf8(value)
+        .ok()
+        .and_then(|text| text.parse().ok())
+        .ok_or_else(bad_record)
+}
+
+/// Decimal seconds with an optional fraction.
+fn parse_time(value: &[u8]) -> Option<(i64, i64)> {
+    let text = str::from_utf8(value).ok()?;
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let seconds: i64 = whole.parse().ok()?;
+    let digits: String = fraction
+        .chars()
+        .chain("000000000".chars())
+        .take(9)
+        .collect();
+    let nanoseconds: i64 = digits
+        .parse()
+        .ok()
+        .filter(|&nanoseconds| nanoseconds >= 0)?;
+    if whole.starts_with('-') && nanoseconds > 0 {
+        return Some((seconds.checked_sub(1)?, 1_000_000_000 - nanoseconds));
+    }
+    Some((seconds, nanoseconds))
+}
+
+fn check_sparse(sparse: &Sparse, stored: u64) -> Result<()> {
+    let mut data = 0_u64;
+    for &(offset, len) in &sparse.pieces {
+        data = data.checked_add(len).ok_or_else(bad_sparse)?;
+        let end = offset.checked_add(len).ok_or_else(bad_sparse)?;
+        if end > sparse.size {
+            return Err(bad_sparse());
+        }
+    }
+    if data > stored || i64::try_from(sparse.size).is_err() {
+        return Err(bad_sparse());
+    }
+    Ok(())
+}
+
+/// The sum of the header's bytes, with its own field as spaces. Old programs
+/// added signed bytes.
+fn checksum_is_right(block: &[u8; BLOCK]) -> bool {
+    let digits = block[148..156]
+        .iter()
+        .skip_while(|&&byte| byte == b' ')
+        .take_while(|&&byte| (b'0'..=b'7').contains(&byte));
+    let mut stated = 0_i64;
+    for digit in digits {
+        stated = stated * 8 + i64::from(digit - b'0');
+    }
+    let fields = || block[..148].iter().chain(&block[156..]);
+    let spaces = 8 * i64::from(b' ');
+    let unsigned = spaces + fields().map(|&byte| i64::from(byte)).sum::<i64>();
+    let signed = spaces
+        + fields()
+            .map(|&byte| i64::from(byte.cast_signed()))
+            .sum::<i64>();
+    stated == unsigned || stated == signed
+}
+
+fn number(field: std::io::Result<u64>) -> Option<u32> {
+    field.ok().and_then(|number| u32::try_from(number).ok())
+}
+
+fn damaged(what: &str) -> Error {
+    Error::with_errno(Errno::EINVAL, format!("damaged archive: {what}"))
+}
+
+fn truncated() -> Error {
+    damaged("it ends too early")
+}
+
+fn bad_record() -> Error {
+    damaged("an extended header has a value that is no number")
+}
+
+fn bad_sparse() -> Error {
+    damaged("the description of a file's holes is wrong")
+}
+
+fn bad_header(error: std::io::Error) -> Error {
+    damaged(&error.to_string())
+}
+
+fn no_archive() -> Error {
+    Error::with_errno(Errno::EINVAL, "this does not look like a tar archive")
+}

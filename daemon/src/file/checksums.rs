@@ -1,0 +1,148 @@
+//! Checksums and comparison.
+
+mod digests;
+
+use std::fs::File;
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::Mode;
+use protocol::api::ChecksumsActions;
+use protocol::{Context, Device, Error, FileOut, GuestPath, Result, Sent};
+
+use crate::Daemon;
+use crate::walk::Walk;
+use digests::{Algorithm, Checksum};
+
+/// How much of a file is read at a time.
+const BLOCK: usize = 256 << 10;
+
+impl ChecksumsActions for Daemon {
+    fn checksum(&mut self, csumtype: &str, path: GuestPath) -> Result<String> {
+        let algorithm = Algorithm::from_word(csumtype)?;
+        let file = self.guest.open_regular(&path, OFlag::O_RDONLY)?;
+        algorithm
+            .of(&file, &mut buffer())
+            .context(&path)
+            .map(|sum| sum.text)
+    }
+
+    fn equal(&mut self, file1: GuestPath, file2: GuestPath) -> Result<bool> {
+        let first = self.guest.open_regular(&file1, OFlag::O_RDONLY)?;
+        let second = self.guest.open_regular(&file2, OFlag::O_RDONLY)?;
+        let (mut a, mut b) = (buffer(), buffer());
+        loop {
+            let left = fill(&first, &mut a).context(&file1)?;
+            let right = fill(&second, &mut b).context(&file2)?;
+            if left != right {
+                return Ok(false);
+            }
+            if left.is_empty() {
+                return Ok(true);
+            }
+        }
+    }
+
+    fn checksum_device(&mut self, csumtype: &str, device: Device) -> Result<String> {
+        let algorithm = Algorithm::from_word(csumtype)?;
+        let file = self.devices.open(&device, OFlag::O_RDONLY)?;
+        algorithm
+            .of(&file, &mut buffer())
+            .context(&device)
+            .map(|sum| sum.text)
+    }
+
+    fn checksums_out(
+        &mut self,
+        csumtype: &str,
+        directory: GuestPath,
+        sumsfile: FileOut<'_>,
+    ) -> Result<Sent> {
+        let algorithm = Algorithm::from_word(csumtype)?;
+        let top = super::open_directory(&self.guest, &directory)?;
+        let mut walk = Walk::new(&top).context(&directory)?;
+        let mut out = sumsfile.start()?;
+        let mut block = buffer();
+        while let Some(entry) = walk.next().context(&directory)? {
+            let subject = || directory.join(entry.path);
+            if !entry.is_regular().with_context(subject)? {
+                continue;
+            }
+            let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+            let file = openat(entry.dir, entry.name, flags, Mode::empty()).with_context(subject)?;
+            let sum = algorithm
+                .of(&File::from(file), &mut block)
+                .with_context(subject)?;
+            out.send(&line(&sum, entry.path))?;
+        }
+        out.finish()
+    }
+}
+
+/// A line as the program of the checksum prints it.
+fn line(sum: &Checksum, path: &[u8]) -> Vec<u8> {
+    let mut line = Vec::with_capacity(sum.text.len() + path.len() + 8);
+    if let Some(size) = sum.size {
+        // cksum shows names as they are.
+        line.extend_from_slice(format!("{} {size} ./", sum.text).as_bytes());
+        line.extend_from_slice(path);
+    } else {
+        let special = path.iter().any(|byte| b"\\\n\r".contains(byte));
+        if special {
+            line.push(b'\\');
+        }
+        line.extend_from_slice(sum.text.as_bytes());
+        line.extend_from_slice(b"  ./");
+        for &byte in path {
+            match byte {
+                b'\\' => line.extend_from_slice(b"\\\\"),
+                b'\n' => line.extend_from_slice(b"\\n"),
+                b'\r' => line.extend_from_slice(b"\\r"),
+                _ => line.push(byte),
+            }
+        }
+    }
+    line.push(b'\n');
+    line
+}
+
+fn buffer() -> Vec<u8> {
+    vec![0; BLOCK]
+}
+
+/// Reads until the buffer is full or the file ends.
+fn fill<'b>(file: &File, buffer: &'b mut [u8]) -> nix::Result<&'b [u8]> {
+    let mut filled = 0;
+    while let Some(room) = buffer.get_mut(filled..).filter(|room| !room.is_empty()) {
+        match nix::unistd::read(file, room) {
+            Ok(0) => break,
+            Ok(n) => filled += n,
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(buffer.get(..filled).unwrap_or_default())
+}
+
+fn unknown() -> Error {
+    Error::with_errno(
+        Errno::EINVAL,
+        "unknown checksum type, expecting crc|md5|sha1|sha224|sha256|sha384|sha512|gost|gost12",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_those_of_the_programs() {
+        let sum = |size| Checksum {
+            text: "ab".to_owned(),
+            size,
+        };
+        assert_eq!(line(&sum(None), b"d/x"), b"ab  ./d/x\n");
+        assert_eq!(line(&sum(None), b"a\n\\"), b"\\ab  ./a\\n\\\\\n");
+        assert_eq!(line(&sum(Some(7)), b"a b"), b"ab 7 ./a b\n");
+    }
+}

@@ -1,0 +1,171 @@
+//! The checksum algorithms, each giving what the program of its name prints.
+
+use std::fs::File;
+use std::io::{Seek, SeekFrom};
+
+use crc::{CRC_32_CKSUM, Crc, Table};
+use md5::Md5;
+use protocol::{Error, Result};
+use sha1::Sha1;
+use sha2::{Digest, Sha224, Sha256, Sha384, Sha512};
+
+use super::{fill, unknown};
+use crate::command::Command;
+use crate::features;
+
+/// The CRC of POSIX cksum, with tables for sixteen bytes at a time.
+static CKSUM: Crc<u32, Table<16>> = Crc::<u32, Table<16>>::new(&CRC_32_CKSUM);
+
+/// A checksum algorithm.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Algorithm {
+    Crc,
+    Md5,
+    Sha1,
+    Sha224,
+    Sha256,
+    Sha384,
+    Sha512,
+    /// Left to a program that few appliances have.
+    Program(&'static str),
+}
+
+/// A checksum.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Checksum {
+    /// Hexadecimal, or decimal for CRC.
+    pub(super) text: String,
+    /// Length of the data, where it is part of the checksum.
+    pub(super) size: Option<u64>,
+}
+
+impl Algorithm {
+    /// The algorithm of that name, in upper or lower case.
+    pub(super) fn from_word(word: &str) -> Result<Self> {
+        let algorithm = match word.to_ascii_lowercase().as_str() {
+            "crc" => Self::Crc,
+            "md5" => Self::Md5,
+            "sha1" => Self::Sha1,
+            "sha224" => Self::Sha224,
+            "sha256" => Self::Sha256,
+            "sha384" => Self::Sha384,
+            "sha512" => Self::Sha512,
+            "gost" => Self::Program("gostsum"),
+            "gost12" => Self::Program("gost12sum"),
+            _ => return Err(unknown()),
+        };
+        match algorithm {
+            Self::Program(program) if !features::program_exists(program) => {
+                Err(Error::not_supported(format!(
+                    "checksum type {word} is not supported: the appliance has no {program}"
+                )))
+            }
+            _ => Ok(algorithm),
+        }
+    }
+
+    /// The checksum of a file's data, from its current position on.
+    pub(super) fn of(self, file: &File, buffer: &mut [u8]) -> Result<Checksum> {
+        match self {
+            Self::Crc => crc(file, buffer),
+            Self::Md5 => digest::<Md5>(file, buffer),
+            Self::Sha1 => digest::<Sha1>(file, buffer),
+            Self::Sha224 => digest::<Sha224>(file, buffer),
+            Self::Sha256 => digest::<Sha256>(file, buffer),
+            Self::Sha384 => digest::<Sha384>(file, buffer),
+            Self::Sha512 => digest::<Sha512>(file, buffer),
+            Self::Program(program) => external(program, file),
+        }
+    }
+}
+
+fn digest<D: Digest>(file: &File, buffer: &mut [u8]) -> Result<Checksum> {
+    let mut digest = D::new();
+    loop {
+        let block = fill(file, buffer)?;
+        if block.is_empty() {
+            break;
+        }
+        digest.update(block);
+    }
+    let text = digest
+        .finalize()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    Ok(Checksum { text, size: None })
+}
+
+fn crc(file: &File, buffer: &mut [u8]) -> Result<Checksum> {
+    let mut digest = CKSUM.digest();
+    let mut size = 0;
+    loop {
+        let block = fill(file, buffer)?;
+        if block.is_empty() {
+            break;
+        }
+        digest.update(block);
+        size += block.len() as u64;
+    }
+    // The length is part of what is summed, its lowest byte first.
+    let mut rest = size;
+    while rest > 0 {
+        digest.update(&[(rest & 0xff) as u8]);
+        rest >>= 8;
+    }
+    Ok(Checksum {
+        text: digest.finalize().to_string(),
+        size: Some(size),
+    })
+}
+
+fn external(program: &str, file: &File) -> Result<Checksum> {
+    let mut stdin = file.try_clone()?;
+    stdin.seek(SeekFrom::Start(0))?;
+    let output = Command::new(program).stdin_file(stdin).run()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let text = text
+        .split_whitespace()
+        .next()
+        .unwrap_or_default()
+        .to_owned();
+    Ok(Checksum { text, size: None })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Write;
+
+    fn sum(word: &str, data: &[u8]) -> String {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(data).unwrap();
+        file.rewind().unwrap();
+        let algorithm = Algorithm::from_word(word).unwrap();
+        algorithm.of(&file, &mut [0; 64]).unwrap().text
+    }
+
+    #[test]
+    fn known_checksums() {
+        let data = [b'x'; 300];
+        assert_eq!(sum("crc", b"hello"), "3287646509");
+        assert_eq!(sum("crc", b""), "4294967295");
+        assert_eq!(sum("md5", b""), "d41d8cd98f00b204e9800998ecf8427e");
+        assert_eq!(sum("MD5", &data), "8a4876ea55d998a5d91ed59db796af28");
+        assert_eq!(
+            sum("sha1", b"abc"),
+            "a9993e364706816aba3e25717850c26c9cd0d89d"
+        );
+        assert_eq!(
+            sum("sha224", b"abc"),
+            "23097d223405d8228642a477bda255b32aadbce4bda0b3f7e36c9da7"
+        );
+        assert_eq!(
+            sum("sha256", b"abc"),
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        );
+        assert!(sum("sha384", b"abc").starts_with("cb00753f45a35e8bb5a03d699ac65007"));
+        assert!(sum("sha512", b"abc").starts_with("ddaf35a193617abacc417349ae204131"));
+        assert!(Algorithm::from_word("foo").is_err());
+    }
+}

@@ -1,0 +1,280 @@
+//! Walking a directory tree by descriptors.
+//!
+//! No path is ever put together and looked up again: each directory is opened
+//! relative to its parent, and never through a symbolic link, so a walk stays
+//! below the directory where it began whatever the guest has planted there.
+
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use nix::dir::{Dir, Type};
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, openat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
+use protocol::{Context, Error, Result};
+
+use crate::guest::file_type;
+
+/// How many directories of the way down are kept open. Deeper ones give up
+/// their descriptor and are opened again from below.
+const OPEN_LEVELS: usize = 128;
+
+/// A walk over everything below one directory, parents before their children
+/// and otherwise in the order of the directories.
+#[derive(Debug)]
+pub(crate) struct Walk {
+    levels: Vec<Level>,
+    /// The path of the current entry below the top.
+    path: Vec<u8>,
+    /// The current entry is a directory that comes next.
+    descend: bool,
+}
+
+#[derive(Debug)]
+struct Level {
+    /// `None` while the directory is closed to save descriptors.
+    fd: Option<OwnedFd>,
+    identity: (u64, u64),
+    /// What is still to come, the next one last.
+    names: Vec<Name>,
+    current: Option<Name>,
+    /// Length of the path of this directory.
+    prefix: usize,
+}
+
+#[derive(Debug)]
+struct Name {
+    name: CString,
+    kind: Option<Type>,
+}
+
+/// What the walk found.
+#[derive(Debug)]
+pub(crate) struct Entry<'w> {
+    /// The path below the top, without a leading slash.
+    pub(crate) path: &'w [u8],
+    /// The directory that holds it.
+    pub(crate) dir: BorrowedFd<'w>,
+    /// Its name there.
+    pub(crate) name: &'w CStr,
+    /// What kind of file it is, as far as its directory says.
+    kind: Option<Type>,
+}
+
+impl Entry<'_> {
+    /// Its metadata; that of a link itself.
+    ///
+    /// # Errors
+    ///
+    /// The errno of the system call.
+    pub(crate) fn stat(&self) -> nix::Result<FileStat> {
+        fstatat(self.dir, self.name, AtFlags::AT_SYMLINK_NOFOLLOW)
+    }
+
+    /// Whether it is a regular file.
+    ///
+    /// # Errors
+    ///
+    /// The errno of the system call.
+    pub(crate) fn is_regular(&self) -> nix::Result<bool> {
+        match self.kind {
+            Some(kind) => Ok(kind == Type::File),
+            None => Ok(file_type(&self.stat()?) == SFlag::S_IFREG),
+        }
+    }
+}
+
+impl Walk {
+    /// A walk below `top`, a directory.
+    ///
+    /// # Errors
+    ///
+    /// ENOTDIR if it is none; the errno of the system call.
+    pub(crate) fn new(top: &impl AsFd) -> Result<Self> {
+        Ok(Self {
+            levels: vec![Level::open(top.as_fd(), c".", 0)?],
+            path: Vec::new(),
+            descend: false,
+        })
+    }
+
+    /// The next entry. If the last one was a directory this is its first
+    /// child, unless [`Walk::skip`] was called.
+    ///
+    /// # Errors
+    ///
+    /// When a directory cannot be read; the message names it.
+    pub(crate) fn next(&mut self) -> Result<Option<Entry<'_>>> {
+        if std::mem::take(&mut self.descend) {
+            self.descend_into_current()?;
+        }
+        while let Some(level) = self.levels.last_mut() {
+            level.current = level.names.pop();
+            if level.current.is_some() {
+                return self.current();
+            }
+            self.leave()?;
+        }
+        Ok(None)
+    }
+
+    /// Does not descend into the directory that the last [`Walk::next`] gave.
+    pub(crate) fn skip(&mut self) {
+        self.descend = false;
+    }
+
+    fn current(&mut self) -> Result<Option<Entry<'_>>> {
+        let Some(level) = self.levels.last() else {
+            return Ok(None);
+        };
+        let (Some(entry), Some(fd)) = (&level.current, &level.fd) else {
+            return Ok(None);
+        };
+        self.path.truncate(level.prefix);
+        if !self.path.is_empty() {
+            self.path.push(b'/');
+        }
+        self.path.extend_from_slice(entry.name.as_bytes());
+        self.descend = match entry.kind {
+            Some(kind) => kind == Type::Directory,
+            None => {
+                let stat = fstatat(fd, entry.name.as_c_str(), AtFlags::AT_SYMLINK_NOFOLLOW)
+                    .context(String::from_utf8_lossy(&self.path))?;
+                file_type(&stat) == SFlag::S_IFDIR
+            }
+        };
+        Ok(Some(Entry {
+            path: &self.path,
+            dir: fd.as_fd(),
+            name: &entry.name,
+            kind: entry.kind,
+        }))
+    }
+
+    fn descend_into_current(&mut self) -> Result<()> {
+        let Some(level) = self.levels.last() else {
+            return Ok(());
+        };
+        let (Some(entry), Some(fd)) = (&level.current, &level.fd) else {
+            return Ok(());
+        };
+        let level = Level::open(fd.as_fd(), &entry.name, self.path.len())
+            .with_context(|| String::from_utf8_lossy(&self.path).into_owned())?;
+        self.levels.push(level);
+        let far = self.levels.len().checked_sub(OPEN_LEVELS);
+        if let Some(far) = far.and_then(|at| self.levels.get_mut(at)) {
+            far.fd = None;
+        }
+        Ok(())
+    }
+
+    fn leave(&mut self) -> Result<()> {
+        let Some(left) = self.levels.pop() else {
+            return Ok(());
+        };
+        let Some(parent) = self.levels.last_mut() else {
+            return Ok(());
+        };
+        if parent.fd.is_some() {
+            return Ok(());
+        }
+        let Some(fd) = left.fd else {
+            return Ok(());
+        };
+        let subject = String::from_utf8_lossy(self.path.get(..left.prefix).unwrap_or_default());
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let fd = openat(&fd, c"..", flags, Mode::empty()).context(&subject)?;
+        let stat = fstat(&fd).context(&subject)?;
+        if (stat.st_dev, stat.st_ino) != parent.identity {
+            return Err(Error::with_errno(
+                Errno::ESTALE,
+                format!("{subject}: the directory was moved while it was read"),
+            ));
+        }
+        parent.fd = Some(fd);
+        Ok(())
+    }
+}
+
+impl Level {
+    fn open(parent: BorrowedFd<'_>, name: &CStr, prefix: usize) -> Result<Self> {
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let fd = openat(parent, name, flags, Mode::empty())?;
+        let stat = fstat(&fd)?;
+        let mut dir = Dir::from_fd(fd.try_clone()?)?;
+        let mut names = Vec::new();
+        for entry in dir.iter() {
+            let entry = entry?;
+            let name = entry.file_name();
+            if !matches!(name.to_bytes(), b"." | b"..") {
+                names.push(Name {
+                    name: name.to_owned(),
+                    kind: entry.file_type(),
+                });
+            }
+        }
+        names.reverse();
+        Ok(Self {
+            fd: Some(fd),
+            identity: (stat.st_dev, stat.st_ino),
+            names,
+            current: None,
+            prefix,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    fn open(path: &std::path::Path) -> OwnedFd {
+        fs::File::open(path).unwrap().into()
+    }
+
+    fn all(walk: &mut Walk, skip: &[u8]) -> Vec<String> {
+        let mut found = Vec::new();
+        while let Some(entry) = walk.next().unwrap() {
+            let path = entry.path.to_vec();
+            found.push(String::from_utf8(path.clone()).unwrap());
+            if path == skip {
+                walk.skip();
+            }
+        }
+        found.sort();
+        found
+    }
+
+    #[test]
+    fn finds_everything_once_and_follows_no_link() {
+        let top = tempfile::tempdir().unwrap();
+        fs::create_dir_all(top.path().join("a/b")).unwrap();
+        fs::write(top.path().join("a/b/f"), "").unwrap();
+        fs::write(top.path().join("z"), "").unwrap();
+        std::os::unix::fs::symlink("/", top.path().join("a/out")).unwrap();
+        let mut walk = Walk::new(&open(top.path())).unwrap();
+        assert_eq!(all(&mut walk, b""), ["a", "a/b", "a/b/f", "a/out", "z"]);
+        let mut walk = Walk::new(&open(top.path())).unwrap();
+        assert_eq!(all(&mut walk, b"a/b"), ["a", "a/b", "a/out", "z"]);
+    }
+
+    #[test]
+    fn goes_deeper_than_there_are_descriptors() {
+        let top = tempfile::tempdir().unwrap();
+        let depth = 1500;
+        let mut dir = open(top.path());
+        for _ in 0..depth {
+            nix::sys::stat::mkdirat(&dir, c"d", Mode::S_IRWXU).unwrap();
+            nix::sys::stat::mkdirat(&dir, c"e", Mode::S_IRWXU).unwrap();
+            dir = openat(&dir, c"d", OFlag::O_DIRECTORY, Mode::empty()).unwrap();
+        }
+        let mut walk = Walk::new(&open(top.path())).unwrap();
+        let mut count = 0;
+        while walk.next().unwrap().is_some() {
+            count += 1;
+        }
+        assert_eq!(count, 2 * depth);
+        drop(dir);
+    }
+}

@@ -1,0 +1,97 @@
+//! Extended attributes of files that are held by a descriptor of any kind.
+
+use std::os::fd::AsFd;
+
+use nix::errno::Errno;
+use rustix::fs::XattrFlags;
+
+use crate::guest::descriptor_path;
+
+/// The longest value that Linux can hold.
+pub(crate) const VALUE_MAX: usize = 64 << 10;
+
+/// NTFS keeps the packed contents of system files in this one, and it can never
+/// be read.
+const HIDDEN: &[u8] = b"user.WofCompressedData";
+
+/// One attribute: its full name, and its value.
+pub(crate) type Attribute = (Vec<u8>, Vec<u8>);
+
+/// The names of a file's attributes, in the order of its filesystem.
+///
+/// # Errors
+///
+/// ENOTSUP if the filesystem has none; the errno of the system call.
+pub(crate) fn list(file: &impl AsFd) -> nix::Result<Vec<Vec<u8>>> {
+    let path = descriptor_path(file);
+    let names = grow(|buffer| rustix::fs::listxattr(&path, buffer))?;
+    Ok(names
+        .split(|&byte| byte == 0)
+        .filter(|name| !name.is_empty() && *name != HIDDEN)
+        .map(<[u8]>::to_vec)
+        .collect())
+}
+
+/// The value of one attribute.
+///
+/// # Errors
+///
+/// ENODATA if there is none of that name; the errno of the system call.
+pub(crate) fn get(file: &impl AsFd, name: &[u8]) -> nix::Result<Vec<u8>> {
+    let path = descriptor_path(file);
+    grow(|buffer| rustix::fs::getxattr(&path, name, buffer))
+}
+
+/// All attributes with their values, sorted by name.
+///
+/// # Errors
+///
+/// Those of [`list`] and [`get`].
+pub(crate) fn all(file: &impl AsFd) -> nix::Result<Vec<Attribute>> {
+    let mut names = list(file)?;
+    names.sort();
+    names
+        .into_iter()
+        .map(|name| get(file, &name).map(|value| (name, value)))
+        .collect()
+}
+
+/// Sets one attribute, whether it was there or not.
+///
+/// # Errors
+///
+/// The errno of the system call.
+pub(crate) fn set(file: &impl AsFd, name: &[u8], value: &[u8]) -> nix::Result<()> {
+    rustix::fs::setxattr(descriptor_path(file), name, value, XattrFlags::empty()).map_err(errno)
+}
+
+/// Removes one attribute.
+///
+/// # Errors
+///
+/// ENODATA if there is none of that name; the errno of the system call.
+pub(crate) fn remove(file: &impl AsFd, name: &[u8]) -> nix::Result<()> {
+    rustix::fs::removexattr(descriptor_path(file), name).map_err(errno)
+}
+
+/// Calls `read` with buffers of growing size until its result fits.
+fn grow(read: impl Fn(&mut [u8]) -> rustix::io::Result<usize>) -> nix::Result<Vec<u8>> {
+    let mut buffer = vec![0; 256];
+    loop {
+        match read(&mut buffer) {
+            Ok(len) => {
+                buffer.truncate(len);
+                return Ok(buffer);
+            }
+            // Both lists and values are at most 64 KiB.
+            Err(rustix::io::Errno::RANGE) if buffer.len() < VALUE_MAX => {
+                buffer.resize(VALUE_MAX, 0);
+            }
+            Err(error) => return Err(errno(error)),
+        }
+    }
+}
+
+fn errno(error: rustix::io::Errno) -> Errno {
+    Errno::from_raw(error.raw_os_error())
+}
