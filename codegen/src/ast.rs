@@ -158,8 +158,6 @@ pub enum AtomKind {
     Number,
     /// `1.48`
     Version,
-    /// `?`
-    Placeholder,
 }
 
 impl Type {

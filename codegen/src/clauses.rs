@@ -173,9 +173,6 @@ fn each(
         let Some((first, rest)) = clause.atoms.split_first() else {
             continue;
         };
-        if first.kind == AtomKind::Placeholder && crate::check::PLACEHOLDERS_ALLOWED {
-            continue;
-        }
         let Some(form) = forms.iter().find(|form| is(first, form.word)) else {
             wrong.push(unknown(first, owner, forms));
             continue;

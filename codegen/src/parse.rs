@@ -281,7 +281,6 @@ impl Builder<'_> {
             Rule::string => AtomKind::String,
             Rule::version => AtomKind::Version,
             Rule::number => AtomKind::Number,
-            Rule::placeholder => AtomKind::Placeholder,
             _ => AtomKind::Word,
         };
         let text = match kind {

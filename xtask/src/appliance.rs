@@ -217,11 +217,16 @@ fn archive(directory: &Path, part: &Path) -> Result<()> {
     write_part(part, &packed.stdout)
 }
 
+/// Replaces a part, rather than writing into it: supermin looks at the time of
+/// the directory, which only changes when a name in it does.
 fn write_part(part: &Path, content: &[u8]) -> Result<()> {
     if fs::read(part).is_ok_and(|present| present == content) {
         return Ok(());
     }
-    fs::write(part, content).with_context(|| format!("cannot write {}", part.display()))
+    let written = part.with_extension("new");
+    fs::write(&written, content)
+        .and_then(|()| fs::rename(&written, part))
+        .with_context(|| format!("cannot write {}", part.display()))
 }
 
 #[cfg(test)]

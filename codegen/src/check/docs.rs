@@ -1,6 +1,6 @@
 //! Descriptions: there is one, and it says what each parameter is.
 
-use super::{ActionItem, Idl};
+use super::{ActionItem, Idl, references};
 use crate::ast::{Doc, Item};
 use crate::diagnostics::{Diagnostic, Diagnostics, Span};
 
@@ -26,7 +26,7 @@ pub(super) fn check(idl: &Idl<'_>, wrong: &mut Diagnostics) {
         action
             .options()
             .for_each(|option| placeholder(&option.doc, wrong));
-        parameters(action, wrong);
+        parameters(idl, action, wrong);
     }
 }
 
@@ -92,32 +92,41 @@ fn sentence(doc: &Doc, place: &Span, what: &str, slashes: &str, wrong: &mut Diag
     }
 }
 
-/// The description of an action that people call mentions each parameter; one
-/// parameter alone is usually plain from the summary.
-fn parameters(action: &ActionItem<'_>, wrong: &mut Diagnostics) {
+/// The description of an action that people call mentions each parameter, or
+/// refers to an action that has a parameter of that name. One parameter alone is
+/// usually plain from the summary.
+fn parameters(idl: &Idl<'_>, action: &ActionItem<'_>, wrong: &mut Diagnostics) {
     let item = action.item;
-    if item.modifier.is_some()
-        || action.said.retired.is_some()
-        || action.inner.params.len() < 2
-        || is_placeholder(&item.doc)
-    {
+    let private = item.modifier.is_some() || action.said.retired.is_some();
+    if private || action.inner.params.len() < 2 || is_placeholder(&item.doc) {
         return;
     }
+    let lines = || item.doc.lines.iter().map(|line| line.text.as_str());
+    let referred: Vec<&ActionItem<'_>> = lines()
+        .flat_map(references)
+        .filter_map(|(name, _)| idl.action(name))
+        .collect();
+    let elsewhere = |name: &str| {
+        referred.iter().any(|other| {
+            let params = other.inner.params.iter().map(|param| &param.name.text);
+            params
+                .chain(other.options().map(|option| &option.name.text))
+                .any(|other| other == name)
+        })
+    };
     for param in &action.inner.params {
         let mention = format!("`{}`", param.name.text);
-        if !item
-            .doc
-            .lines
-            .iter()
-            .any(|line| line.text.contains(&mention))
-        {
-            wrong.push(
-                Diagnostic::new(
-                    &param.name.span,
-                    format!("the description does not say what {mention} is"),
-                )
-                .hint("mention each parameter in backticks"),
-            );
+        if lines().any(|line| line.contains(&mention)) || elsewhere(&param.name.text) {
+            continue;
         }
+        wrong.push(
+            Diagnostic::new(
+                &param.name.span,
+                format!("the description does not say what {mention} is"),
+            )
+            .hint(
+                "mention each parameter in backticks, or refer to an action that has it: [action]",
+            ),
+        );
     }
 }

@@ -34,6 +34,7 @@ pub(super) fn check(idl: &Idl<'_>, wrong: &mut Diagnostics) {
         idl.features.iter().map(|feature| &feature.item.name),
         wrong,
     );
+    methods(idl, wrong);
     modules(idl, wrong);
     for action in &idl.actions {
         item(&action.item.name, wrong);
@@ -77,6 +78,31 @@ fn unique<'a>(kind: &str, names: impl Iterator<Item = &'a Name>, wrong: &mut Dia
             );
         } else {
             seen.insert(&name.text, &name.span);
+        }
+    }
+}
+
+/// The name as a method of Rust is in small letters.
+fn methods(idl: &Idl<'_>, wrong: &mut Diagnostics) {
+    let mut seen: HashMap<String, &Name> = HashMap::new();
+    for action in &idl.actions {
+        let name = &action.item.name;
+        if let Some(first) = seen.insert(name.text.to_lowercase(), name)
+            && first.text != name.text
+        {
+            wrong.push(
+                Diagnostic::new(
+                    &name.span,
+                    format!(
+                        "'{}' and '{}' differ only in capitals",
+                        name.text, first.text
+                    ),
+                )
+                .hint(format!(
+                    "the other is at {}; choose another name",
+                    place(&first.span)
+                )),
+            );
         }
     }
 }

@@ -109,7 +109,7 @@ fn used(idl: &Idl<'_>, feature: &FeatureItem<'_>, wrong: &mut Diagnostics) {
                 .hint("keep either 'always;' or the conditions"),
         );
     }
-    if feature.said.probes.is_empty() && !super::PLACEHOLDERS_ALLOWED {
+    if feature.said.probes.is_empty() {
         wrong.push(
             Diagnostic::new(
                 &name.span,

@@ -5,6 +5,8 @@
 
 mod client;
 mod names;
+mod reference;
+mod skeleton;
 mod stubs;
 mod tables;
 mod traits;
@@ -19,6 +21,8 @@ use quote::quote;
 use crate::model::{Doc, Model, Module};
 
 pub use names::module_file;
+pub use reference::reference;
+pub use skeleton::skeleton;
 pub use traits::{method_signature, trait_name};
 
 /// Writes the Rust files of `model` into the folder `out`.
