@@ -42,7 +42,11 @@ pub fn load_locked(idl: &Path) -> Result<(Model, Vec<String>), Diagnostics> {
     let mut sources = Vec::new();
     for (area, name, path) in idl_files(idl, &mut wrong) {
         match std::fs::read_to_string(&path) {
-            Ok(text) => sources.push((area, name, Arc::new(Source { path, text }))),
+            Ok(text) => sources.push(Input {
+                area,
+                name,
+                source: Source { path, text },
+            }),
             Err(error) => wrong.push(Diagnostic::general(format!("{}: {error}", path.display()))),
         }
     }
@@ -58,18 +62,38 @@ pub fn load_locked(idl: &Path) -> Result<(Model, Vec<String>), Diagnostics> {
             None
         }
     };
-    resolve(&sources, lock, wrong)
+    resolve(sources, lock, wrong)
 }
 
-/// Parses, checks and resolves sources, each with its area and module name.
+/// One IDL file.
+#[derive(Debug)]
+pub struct Input {
+    /// The folder it is in.
+    pub area: String,
+    /// Its name without `.idl`.
+    pub name: String,
+    /// Its text.
+    pub source: Source,
+}
+
+/// Parses, checks and resolves files that need not exist, without a lock.
+///
+/// # Errors
+///
+/// Everything that is wrong, in all files.
+pub fn load_inputs(inputs: Vec<Input>) -> Result<Model, Diagnostics> {
+    resolve(inputs, None, Diagnostics::default()).map(|(model, _)| model)
+}
+
+/// Parses, checks and resolves files.
 fn resolve(
-    sources: &[(String, String, Arc<Source>)],
+    inputs: Vec<Input>,
     lock: Option<Source>,
     mut wrong: Diagnostics,
 ) -> Result<(Model, Vec<String>), Diagnostics> {
     let mut files = Vec::new();
-    for (area, name, source) in sources {
-        match parse::parse(area, name, source) {
+    for Input { area, name, source } in inputs {
+        match parse::parse(&area, &name, &Arc::new(source)) {
             Ok(file) => files.push(file),
             Err(error) => wrong.push(error),
         }

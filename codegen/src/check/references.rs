@@ -1,7 +1,7 @@
 //! Names that stand for something declared elsewhere.
 
 use super::{FeatureItem, Idl};
-use crate::ast::{Doc, Name};
+use crate::ast::{Clause, Doc, Kind, Name};
 use crate::diagnostics::{Diagnostic, Diagnostics, Span};
 use crate::model::{Deprecation, Probe};
 use crate::suggest::did_you_mean;
@@ -109,7 +109,11 @@ fn used(idl: &Idl<'_>, feature: &FeatureItem<'_>, wrong: &mut Diagnostics) {
                 .hint("keep either 'always;' or the conditions"),
         );
     }
-    if feature.said.probes.is_empty() {
+    // A condition that is written wrongly has been reported with its clause.
+    let worker_only = clauses_of(feature)
+        .iter()
+        .all(|clause| clause.atoms.first().is_some_and(|a| a.text == "worker"));
+    if feature.said.probes.is_empty() && worker_only {
         wrong.push(
             Diagnostic::new(
                 &name.span,
@@ -117,6 +121,13 @@ fn used(idl: &Idl<'_>, feature: &FeatureItem<'_>, wrong: &mut Diagnostics) {
             )
             .hint("add 'always;' or a condition such as 'program \"mkfs.xfs\";'"),
         );
+    }
+}
+
+fn clauses_of<'a>(feature: &FeatureItem<'a>) -> &'a [Clause] {
+    match &feature.item.kind {
+        Kind::Feature(clauses) => clauses,
+        _ => &[],
     }
 }
 
