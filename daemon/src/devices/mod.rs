@@ -8,6 +8,9 @@
 
 mod names;
 
+#[cfg(test)]
+mod tests;
+
 use std::cell::RefCell;
 use std::ffi::OsStr;
 use std::fs::File;
