@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
 
 use crate::packages::{self, Package};
+use crate::steps::step;
 use crate::{process, repository};
 
 /// Downloads can be slow; a hanging mirror must still end.
@@ -186,7 +187,11 @@ fn version(package: &str, heading: &str) -> Option<String> {
 }
 
 fn update() -> Result<()> {
-    process::show(apt_get().arg("update"), LIMIT).context("cannot fetch the package index")
+    step("fetch the package index", || {
+        process::run(apt_get().arg("update"), LIMIT)
+    })
+    .map(|_| ())
+    .context("cannot fetch the package index; is there a network?")
 }
 
 fn apt(missing: &[Package]) -> Result<()> {
@@ -207,7 +212,10 @@ fn apt(missing: &[Package]) -> Result<()> {
     {
         command.args(qemu());
     }
-    process::show(&mut command, LIMIT)
+    step(&format!("install {} packages", missing.len()), || {
+        process::run(&mut command, LIMIT)
+    })
+    .map(|_| ())
 }
 
 /// The two halves of qemu, at the same version: where security updates and

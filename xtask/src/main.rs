@@ -8,16 +8,19 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod appliance;
+mod demo;
 mod docs;
 mod expand;
 mod facts;
 mod find;
+mod guestfish;
 mod install;
 mod kvm;
 mod lock;
 mod packages;
 mod process;
 mod status;
+mod steps;
 mod stub;
 mod test;
 
@@ -32,27 +35,29 @@ struct Cli {
 #[derive(Subcommand)]
 enum Verb {
     Appliance(appliance::Args),
+    Demo(demo::Args),
     Docs(docs::Args),
     Expand(expand::Args),
     Facts(facts::Args),
     Install(install::Args),
     Lock(lock::Args),
     Status(status::Args),
-    Test(test::Args),
     Stub(stub::Args),
+    Test(test::Args),
 }
 
 fn main() -> ExitCode {
     let result = match Cli::parse().verb {
         Verb::Appliance(args) => args.run(),
+        Verb::Demo(args) => args.run(),
         Verb::Docs(args) => args.run(),
         Verb::Expand(args) => args.run(),
         Verb::Facts(args) => args.run(),
         Verb::Install(args) => args.run(),
         Verb::Lock(args) => args.run(),
         Verb::Status(args) => args.run(),
-        Verb::Test(args) => args.run(),
         Verb::Stub(args) => args.run(),
+        Verb::Test(args) => args.run(),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,0 +1,137 @@
+//! An unmodified guestfish in its server mode, one command at a time.
+
+use std::io::Read;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::{kvm, process};
+
+/// The first launch has supermin collect the appliance's files, too.
+pub(crate) const LAUNCH_LIMIT: Duration = Duration::from_secs(300);
+/// No command of ours moves enough data to take this long, even emulated.
+pub(crate) const COMMAND_LIMIT: Duration = Duration::from_secs(180);
+
+/// A running guestfish server. It ends, and qemu with it, when this is dropped.
+pub(crate) struct Session {
+    server: Pid,
+    /// Every command so far, with what came of it.
+    pub(crate) transcript: Vec<Entry>,
+}
+
+/// One command of a transcript.
+pub(crate) struct Entry {
+    pub(crate) command: String,
+    pub(crate) output: String,
+    pub(crate) time: Duration,
+}
+
+impl Session {
+    /// Starts a server with disks; the virtual machine starts with `run`.
+    /// `cache` is where supermin keeps this appliance's root filesystem: with a
+    /// shared one, another appliance could be booted instead.
+    pub(crate) fn start(
+        appliance: &Path,
+        cache: &Path,
+        disks: &[&Path],
+        read_only: bool,
+    ) -> Result<Session> {
+        std::fs::create_dir_all(cache)?;
+        let mut command = Command::new("guestfish");
+        command
+            .arg("--listen")
+            .env("LIBGUESTFS_PATH", appliance)
+            .env("LIBGUESTFS_CACHEDIR", cache)
+            .env_remove("LIBGUESTFS_DEBUG")
+            .env_remove("LIBGUESTFS_TRACE")
+            .envs(kvm::environment());
+        if read_only {
+            command.arg("--ro");
+        } else {
+            command.arg("--rw").arg("--format=raw");
+        }
+        for disk in disks {
+            command.arg("--add").arg(disk);
+        }
+        // The server keeps our standard error, so it must not be a pipe that
+        // somebody waits for.
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("cannot start guestfish")?;
+        let mut printed = String::new();
+        if let Some(mut stdout) = child.stdout.take() {
+            stdout.read_to_string(&mut printed)?;
+        }
+        process::wait(&mut child, COMMAND_LIMIT)?;
+        let server = printed
+            .split("GUESTFISH_PID=")
+            .nth(1)
+            .and_then(|rest| rest.split(';').next())
+            .and_then(|number| number.trim().parse().ok());
+        match server {
+            Some(number) => Ok(Session {
+                server: Pid::from_raw(number),
+                transcript: Vec::new(),
+            }),
+            None => bail!("guestfish --listen did not say which process it is: {printed}"),
+        }
+    }
+
+    /// Launches the virtual machine.
+    pub(crate) fn launch(&mut self) -> Result<()> {
+        self.within(LAUNCH_LIMIT, &["run"]).map(|_| ()).context(
+            "the appliance did not start; to see why, run: \
+             LIBGUESTFS_DEBUG=1 LIBGUESTFS_BACKEND=direct \
+             LIBGUESTFS_PATH=target/appliance guestfish -a /dev/null run",
+        )
+    }
+
+    /// Runs one command and returns what it printed.
+    pub(crate) fn call(&mut self, words: &[&str]) -> Result<String> {
+        self.within(COMMAND_LIMIT, words)
+    }
+
+    fn within(&mut self, limit: Duration, words: &[&str]) -> Result<String> {
+        let start = Instant::now();
+        let finished = process::output(
+            Command::new("guestfish")
+                .arg(format!("--remote={}", self.server))
+                .arg("--")
+                .args(words),
+            limit,
+        )?;
+        let mut output = finished.text();
+        let failed = !finished.status.success();
+        if failed {
+            output.push_str(&String::from_utf8_lossy(&finished.stderr));
+        }
+        self.transcript.push(Entry {
+            command: words.join(" "),
+            output: output.clone(),
+            time: start.elapsed(),
+        });
+        if failed {
+            bail!("guestfish> {}: {}", words.join(" "), output.trim());
+        }
+        Ok(output)
+    }
+
+    /// Ends the virtual machine properly, with everything written.
+    pub(crate) fn exit(mut self) -> Result<Vec<Entry>> {
+        self.call(&["exit"])?;
+        Ok(std::mem::take(&mut self.transcript))
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // After `exit` there is nobody left to signal.
+        let _ = kill(self.server, Signal::SIGTERM);
+    }
+}
