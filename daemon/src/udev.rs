@@ -5,10 +5,11 @@
 //! process: a program costs more than most waits.
 
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
 use nix::sys::socket::{
@@ -19,10 +20,10 @@ use crate::command::Command;
 use crate::{environment, logging};
 
 const RUN: &str = "/run/udev";
-/// udevd listens on it.
-const CONTROL: &str = "/run/udev/control";
-/// There while udevd has something to do.
-const QUEUE: &str = "/run/udev/queue";
+/// In there: the socket that udevd listens on.
+const CONTROL: &str = "control";
+/// In there while udevd has something to do.
+const QUEUE: &str = "queue";
 
 /// As long as `udevadm settle` waits.
 const LIMIT: Duration = Duration::from_secs(120);
@@ -38,11 +39,11 @@ const PING: u32 = 7;
 /// Gives back whether there was anything to wait for: `false` where there is no
 /// udev at all.
 pub fn settle() -> bool {
-    let deadline = Instant::now() + LIMIT;
-    if Path::new(CONTROL).exists() {
-        match ping(deadline).and_then(|()| wait_for_queue(deadline)) {
-            Ok(true) => return true,
-            Ok(false) => {
+    let run = Path::new(RUN);
+    if run.join(CONTROL).exists() {
+        match settle_in_process(run, Instant::now() + LIMIT) {
+            Ok(()) => return true,
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => {
                 logging::warning(format_args!("udev is still busy after {LIMIT:?}"));
                 return true;
             }
@@ -50,6 +51,11 @@ pub fn settle() -> bool {
         }
     }
     settle_by_program()
+}
+
+fn settle_in_process(run: &Path, deadline: Instant) -> io::Result<()> {
+    ping(&run.join(CONTROL), deadline)?;
+    wait_for_queue(run, deadline)
 }
 
 fn settle_by_program() -> bool {
@@ -64,33 +70,26 @@ fn settle_by_program() -> bool {
 
 /// Makes sure that udevd has read what the kernel sent before this call: it
 /// answers (by closing the connection) after everything else that it has to read.
-fn ping(deadline: Instant) -> io::Result<()> {
+fn ping(control: &Path, deadline: Instant) -> io::Result<()> {
     let fd = socket(
         AddressFamily::Unix,
         SockType::SeqPacket,
         SockFlag::SOCK_CLOEXEC,
         None,
     )?;
-    connect(
-        std::os::fd::AsRawFd::as_raw_fd(&fd),
-        &UnixAddr::new(CONTROL)?,
-    )?;
+    connect(fd.as_raw_fd(), &UnixAddr::new(control)?)?;
     for kind in [PING, END] {
-        match send(
-            std::os::fd::AsRawFd::as_raw_fd(&fd),
-            &message(kind),
-            MsgFlags::MSG_NOSIGNAL,
-        ) {
+        match send(fd.as_raw_fd(), &message(kind), MsgFlags::MSG_NOSIGNAL) {
             Ok(_) => {}
             // Old ones close after the first message.
-            Err(nix::errno::Errno::EPIPE) if kind == END => break,
+            Err(Errno::EPIPE) if kind == END => break,
             Err(errno) => return Err(errno.into()),
         }
     }
     while Instant::now() < deadline {
         let mut fds = [PollFd::new(fd.as_fd(), PollFlags::POLLIN)];
         match poll(&mut fds, left(deadline)) {
-            Ok(0) | Err(nix::errno::Errno::EINTR) => {}
+            Ok(0) | Err(Errno::EINTR) => {}
             Ok(_) => return Ok(()),
             Err(errno) => return Err(errno.into()),
         }
@@ -113,30 +112,117 @@ fn message(kind: u32) -> [u8; MESSAGE_LEN] {
     message
 }
 
-fn wait_for_queue(deadline: Instant) -> io::Result<bool> {
-    let queue = Path::new(QUEUE);
+fn wait_for_queue(run: &Path, deadline: Instant) -> io::Result<()> {
+    let queue = run.join(QUEUE);
     if !queue.exists() {
-        return Ok(true);
+        return Ok(());
     }
     let inotify = Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?;
-    inotify.add_watch(RUN, AddWatchFlags::IN_DELETE | AddWatchFlags::IN_MOVED_FROM)?;
+    inotify.add_watch(run, AddWatchFlags::IN_DELETE | AddWatchFlags::IN_MOVED_FROM)?;
     // Looked at only after the watch is there, so that its end is not missed.
     while queue.exists() {
         if Instant::now() >= deadline {
-            return Ok(false);
+            return Err(io::ErrorKind::TimedOut.into());
         }
         let mut fds = [PollFd::new(inotify.as_fd(), PollFlags::POLLIN)];
         match poll(&mut fds, left(deadline)) {
-            Ok(_) | Err(nix::errno::Errno::EINTR) => {}
+            Ok(_) | Err(Errno::EINTR) => {}
             Err(errno) => return Err(errno.into()),
         }
         let _ = inotify.read_events();
     }
-    Ok(true)
+    Ok(())
 }
 
 fn left(deadline: Instant) -> PollTimeout {
     // Rounded up, so that a remainder below a millisecond does not spin.
     let left = deadline.saturating_duration_since(Instant::now()) + Duration::from_millis(1);
     PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::sys::socket::{Backlog, accept, bind, listen, recv};
+
+    /// Answers one connection as udevd does: reads until the end message, and
+    /// closes. Gives back the kinds of the messages.
+    fn answer(control: &Path, delay: Duration) -> std::thread::JoinHandle<Vec<u32>> {
+        let fd = socket(
+            AddressFamily::Unix,
+            SockType::SeqPacket,
+            SockFlag::SOCK_CLOEXEC,
+            None,
+        )
+        .unwrap();
+        bind(fd.as_raw_fd(), &UnixAddr::new(control).unwrap()).unwrap();
+        listen(&fd, Backlog::new(1).unwrap()).unwrap();
+        std::thread::spawn(move || {
+            let peer = accept(fd.as_raw_fd()).unwrap();
+            let mut kinds = Vec::new();
+            loop {
+                let mut buffer = [0; 1024];
+                let len = recv(peer, &mut buffer, MsgFlags::empty()).unwrap();
+                assert_eq!(len, MESSAGE_LEN);
+                let word = |at: usize| u32::from_ne_bytes(buffer[at..at + 4].try_into().unwrap());
+                assert_eq!(word(16), MAGIC);
+                kinds.push(word(20));
+                if word(20) == END {
+                    break;
+                }
+            }
+            std::thread::sleep(delay);
+            nix::unistd::close(peer).unwrap();
+            kinds
+        })
+    }
+
+    fn soon() -> Instant {
+        Instant::now() + Duration::from_secs(20)
+    }
+
+    #[test]
+    fn the_answer_is_waited_for() {
+        let run = tempfile::tempdir().unwrap();
+        let delay = Duration::from_millis(150);
+        let udevd = answer(&run.path().join(CONTROL), delay);
+        let start = Instant::now();
+        settle_in_process(run.path(), soon()).unwrap();
+        assert!(start.elapsed() >= delay);
+        assert_eq!(udevd.join().unwrap(), [PING, END]);
+    }
+
+    #[test]
+    fn the_queue_is_waited_for() {
+        let run = tempfile::tempdir().unwrap();
+        let queue = run.path().join(QUEUE);
+        std::fs::write(&queue, "").unwrap();
+        let udevd = answer(&run.path().join(CONTROL), Duration::ZERO);
+        let delay = Duration::from_millis(150);
+        let start = Instant::now();
+        let remover = std::thread::spawn(move || {
+            std::thread::sleep(delay);
+            std::fs::remove_file(queue).unwrap();
+        });
+        settle_in_process(run.path(), soon()).unwrap();
+        assert!(start.elapsed() >= delay);
+        remover.join().unwrap();
+        udevd.join().unwrap();
+    }
+
+    #[test]
+    fn the_wait_is_bounded() {
+        let run = tempfile::tempdir().unwrap();
+        std::fs::write(run.path().join(QUEUE), "").unwrap();
+        let deadline = Instant::now() + Duration::from_millis(100);
+        let error = wait_for_queue(run.path(), deadline).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[test]
+    fn a_socket_without_udevd_is_an_error() {
+        let run = tempfile::tempdir().unwrap();
+        std::fs::write(run.path().join(CONTROL), "").unwrap();
+        assert!(settle_in_process(run.path(), soon()).is_err());
+    }
 }
