@@ -1,0 +1,1 @@
+//! The appliance lane: a virtual machine, driven by unmodified clients.

@@ -1,0 +1,6 @@
+//! The direct lane: the daemon without a virtual machine.
+//!
+//! One module per area of actions, and `protocol` for the wire itself.
+
+mod coverage;
+mod protocol;

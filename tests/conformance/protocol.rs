@@ -1,0 +1,3 @@
+//! The wire protocol, byte by byte.
+
+mod headers;

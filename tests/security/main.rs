@@ -1,0 +1,1 @@
+//! What a hostile guest or a hostile call must not achieve.

@@ -1,0 +1,270 @@
+//! The daemon in a sandbox of its own, without a virtual machine.
+
+use std::fs::{File, OpenOptions};
+use std::io::Read;
+use std::ops::{Deref, DerefMut};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use protocol::client::Client;
+use tempfile::TempDir;
+
+/// How long a read from the daemon may take, and its end.
+pub const LIMIT: Duration = Duration::from_secs(30);
+
+/// A disk for the daemon: `/dev/sda` is the first.
+#[derive(Debug, Clone)]
+pub enum DiskSpec {
+    /// Zeroes, of this many bytes.
+    Blank(u64),
+    /// A filesystem on the whole disk: its type and the disk's size in bytes.
+    Formatted(&'static str, u64),
+    /// An image that the test made.
+    Image(PathBuf),
+    /// An image that the daemon cannot write to.
+    ReadOnly(PathBuf),
+}
+
+/// How a daemon ended.
+#[derive(Debug)]
+pub struct Exit {
+    /// Its exit status; 128 and the signal when one killed it.
+    pub code: i32,
+    /// What it wrote to stderr.
+    pub stderr: String,
+}
+
+/// A running daemon, and a client that it has told that it is ready.
+///
+/// Dereferences to the client, so `direct.touch("/x")` is a call.
+#[derive(Debug)]
+pub struct Direct {
+    client: Client<UnixStream>,
+    child: Child,
+    directory: TempDir,
+    disks: Vec<PathBuf>,
+}
+
+impl Direct {
+    /// Starts the daemon with these disks.
+    ///
+    /// # Panics
+    ///
+    /// When it does not start.
+    pub fn start(disks: &[DiskSpec]) -> Self {
+        Self::with_args(disks, &[])
+    }
+
+    /// Starts the daemon with an ext4 filesystem mounted as the guest's root.
+    ///
+    /// # Panics
+    ///
+    /// When it does not start, or does not mount.
+    pub fn mounted() -> Self {
+        let mut direct = Self::start(&[DiskSpec::Formatted("ext4", 64 << 20)]);
+        direct.mount("/dev/sda", "/").expect("mount");
+        direct
+    }
+
+    /// Starts the daemon with more arguments than the channel.
+    ///
+    /// # Panics
+    ///
+    /// When it does not start.
+    pub fn with_args(disks: &[DiskSpec], args: &[&str]) -> Self {
+        let (ours, theirs) = UnixStream::pair().expect("socketpair");
+        for stream in [&ours] {
+            stream.set_read_timeout(Some(LIMIT)).expect("read timeout");
+            stream
+                .set_write_timeout(Some(LIMIT))
+                .expect("write timeout");
+        }
+        let directory = tempfile::Builder::new()
+            .prefix("direct-")
+            .tempdir()
+            .expect("tempdir");
+        let mut command = Command::new(standin());
+        command
+            .arg("--direct")
+            .env("GUESTFSD_BIN", daemon())
+            .env_remove("GUESTFSD_ARGS");
+        let mut images = Vec::new();
+        for (index, disk) in disks.iter().enumerate() {
+            let image = disk.image(&directory.path().join(format!("disk{index}.img")));
+            let option = if matches!(disk, DiskSpec::ReadOnly(_)) {
+                "--disk-ro"
+            } else {
+                "--disk"
+            };
+            command.arg(option).arg(&image);
+            images.push(image);
+        }
+        command.arg("--").args(args);
+        let stderr = File::create(directory.path().join("stderr")).expect("stderr");
+        command
+            .stdin(Stdio::from(OwnedFd::from(theirs)))
+            .stdout(Stdio::null())
+            .stderr(stderr);
+        let mut child = command.spawn().expect("hv-standin");
+        // The command holds the daemon's end of the channel, which would
+        // otherwise stay open when the daemon goes.
+        drop(command);
+        let client = match Client::launch(ours) {
+            Ok(client) => client,
+            Err(error) => {
+                let _ = child.kill();
+                let _ = child.wait();
+                let path = directory.path().join("stderr");
+                let stderr = std::fs::read_to_string(path).unwrap_or_default();
+                panic!("the daemon is not ready: {error}; stderr: {stderr}");
+            }
+        };
+        Self {
+            client,
+            child,
+            directory,
+            disks: images,
+        }
+    }
+
+    /// The image behind the disk of this index.
+    pub fn disk(&self, index: usize) -> &Path {
+        &self.disks[index]
+    }
+
+    /// A directory of this machine that goes with the daemon.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// What the daemon has written to stderr so far.
+    pub fn stderr(&self) -> String {
+        let mut bytes = Vec::new();
+        let file = File::open(self.directory.path().join("stderr"));
+        if let Ok(mut file) = file {
+            let _ = file.read_to_end(&mut bytes);
+        }
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// Goes away, as a library does that ends; waits for the daemon's end.
+    ///
+    /// # Panics
+    ///
+    /// When the daemon does not end in time.
+    pub fn hang_up(mut self) -> Exit {
+        let _ = self.client.stream().shutdown(std::net::Shutdown::Both);
+        self.exit()
+    }
+
+    /// Waits for the daemon to end by itself.
+    ///
+    /// # Panics
+    ///
+    /// When it does not in time.
+    pub fn exit(&mut self) -> Exit {
+        let deadline = Instant::now() + LIMIT;
+        loop {
+            if let Some(status) = self.child.try_wait().expect("wait") {
+                let code = status.code().unwrap_or(-1);
+                return Exit {
+                    code,
+                    stderr: self.stderr(),
+                };
+            }
+            assert!(
+                Instant::now() < deadline,
+                "the daemon goes on after {LIMIT:?}; stderr: {}",
+                self.stderr()
+            );
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+impl Deref for Direct {
+    type Target = Client<UnixStream>;
+    fn deref(&self) -> &Self::Target {
+        &self.client
+    }
+}
+
+impl DerefMut for Direct {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.client
+    }
+}
+
+impl Drop for Direct {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("the daemon's stderr:\n{}", self.stderr());
+        }
+        // The sandbox, its mounts and its loop devices go with the stand-in.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl DiskSpec {
+    /// The image for this disk, made at `path` unless there is one already.
+    fn image(&self, path: &Path) -> PathBuf {
+        let blank = |size: u64| {
+            let file = OpenOptions::new()
+                .write(true)
+                .create_new(true)
+                .open(path)
+                .expect("image");
+            file.set_len(size).expect("image size");
+        };
+        match self {
+            Self::Blank(size) => blank(*size),
+            Self::Formatted(kind, size) => {
+                blank(*size);
+                let mut command = Command::new(format!("/usr/sbin/mkfs.{kind}"));
+                if kind.starts_with("ext") {
+                    command.args(["-q", "-F", "-E", "root_owner=0:0"]);
+                }
+                let output = command.arg(path).output().expect("mkfs");
+                assert!(output.status.success(), "mkfs: {output:?}");
+            }
+            Self::Image(image) | Self::ReadOnly(image) => return image.clone(),
+        }
+        path.to_owned()
+    }
+}
+
+/// The daemon under test: `GUESTFSD_BIN`, or the one that was built last.
+///
+/// # Panics
+///
+/// When there is none.
+pub fn daemon() -> PathBuf {
+    if let Some(daemon) = std::env::var_os("GUESTFSD_BIN") {
+        return daemon.into();
+    }
+    let profiles = build_directory();
+    let target = profiles.parent().unwrap_or(&profiles);
+    ["release", "debug"]
+        .iter()
+        .map(|profile| target.join(profile).join("guestfsd"))
+        .filter_map(|path| Some((path.metadata().ok()?.modified().ok()?, path)))
+        .max()
+        .map(|(_, path)| path)
+        .expect("no guestfsd is built: run cargo build, or set GUESTFSD_BIN")
+}
+
+/// The stand-in, which cargo builds together with these tests.
+fn standin() -> PathBuf {
+    build_directory().join("hv-standin")
+}
+
+/// Cargo's directory of this build: tests are in `deps` below it.
+fn build_directory() -> PathBuf {
+    let test = std::env::current_exe().expect("this program");
+    let deps = test.parent().expect("the program's directory");
+    deps.parent().unwrap_or(deps).to_owned()
+}

@@ -1,0 +1,4 @@
+//! The parts of the harness.
+
+pub mod direct;
+pub mod raw;
