@@ -68,6 +68,12 @@ impl ContentsActions for Daemon {
     }
 
     fn fallocate(&mut self, path: GuestPath, len: i32) -> Result<()> {
+        if len < 0 {
+            return Err(Error::with_errno(
+                Errno::EINVAL,
+                format!("{len}: length is < 0"),
+            ));
+        }
         self.fallocate64(path, i64::from(len))
     }
 
@@ -136,10 +142,7 @@ impl ContentsActions for Daemon {
 
     fn fallocate64(&mut self, path: GuestPath, len: i64) -> Result<()> {
         if len < 0 {
-            return Err(Error::with_errno(
-                Errno::EINVAL,
-                format!("{len}: length is < 0"),
-            ));
+            return Err(Error::os(Errno::EINVAL, &path));
         }
         let flags = OFlag::O_WRONLY | OFlag::O_TRUNC;
         let file = self.guest.create(&path, flags, NEW_FILE)?;

@@ -70,13 +70,22 @@ impl LinksActions for Daemon {
     fn ln_sf(&mut self, target: &[u8], linkname: GuestPath) -> Result<()> {
         let place = symbolic_link_place(&self.guest, target, &linkname)?;
         let target_name = OsStr::from_bytes(target);
-        match symlinkat(target_name, &place.dir, place.name.as_os_str()) {
+        let result = match symlinkat(target_name, &place.dir, place.name.as_os_str()) {
             Err(Errno::EEXIST) => fresh::replace(place.dir.as_fd(), &place.name, |name| {
                 symlinkat(target_name, &place.dir, name)
             }),
             result => result,
+        };
+        match result {
+            Err(Errno::EISDIR) => Err(Error::with_errno(
+                Errno::EISDIR,
+                format!(
+                    "{}: cannot overwrite directory",
+                    subject(target, &linkname)
+                ),
+            )),
+            result => result.with_context(|| subject(target, &linkname)),
         }
-        .with_context(|| subject(target, &linkname))
     }
 
     fn readlink(&mut self, path: GuestPath) -> Result<Vec<u8>> {
