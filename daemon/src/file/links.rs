@@ -79,10 +79,7 @@ impl LinksActions for Daemon {
         match result {
             Err(Errno::EISDIR) => Err(Error::with_errno(
                 Errno::EISDIR,
-                format!(
-                    "{}: cannot overwrite directory",
-                    subject(target, &linkname)
-                ),
+                format!("{}: cannot overwrite directory", subject(target, &linkname)),
             )),
             result => result.with_context(|| subject(target, &linkname)),
         }
