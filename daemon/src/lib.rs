@@ -6,7 +6,7 @@
 
 mod accounts;
 mod acl;
-pub mod appliance;
+mod appliance;
 mod archive;
 mod block;
 pub mod channel;
@@ -15,8 +15,8 @@ mod daemon;
 pub mod devices;
 pub mod environment;
 pub mod features;
-pub mod file;
-pub mod filesystem;
+mod file;
+mod filesystem;
 pub mod guest;
 pub mod kernel_cmdline;
 pub mod logging;

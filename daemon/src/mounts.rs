@@ -1,4 +1,4 @@
-//! What is mounted below the sysroot, from `/proc/self/mountinfo`.
+//! What is mounted below the sysroot, from the kernel's `mountinfo`.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use nix::mount::{MntFlags, umount2};
 use protocol::{Context, Result};
 
-const MOUNTINFO: &str = "/proc/self/mountinfo";
+const MOUNTINFO: &str = "/proc/thread-self/mountinfo";
 
 /// A mounted filesystem.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -111,4 +111,98 @@ fn unescape(word: &[u8]) -> Vec<u8> {
         }
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::mount::{MsFlags, mount};
+    use nix::sched::{CloneFlags, unshare};
+
+    #[test]
+    fn lines_have_optional_fields_and_escapes() {
+        let line = br"36 35 98:0 /mnt1 /sysroot/a\040b\134 rw,noatime master:1 shared:2 - ext3 /dev/x\011 rw,errors=continue";
+        let mount = parse(line).unwrap();
+        assert_eq!(mount.device_number, "98:0");
+        assert_eq!(mount.root, Path::new("/mnt1"));
+        assert_eq!(mount.mountpoint, Path::new("/sysroot/a b\\"));
+        assert_eq!(mount.options, "rw,noatime");
+        assert_eq!(mount.fstype, "ext3");
+        assert_eq!(mount.source, b"/dev/x\t");
+        assert_eq!(mount.super_options, "rw,errors=continue");
+        let line = b"36 35 0:5 / /sysroot rw - tmpfs none";
+        assert_eq!(parse(line).unwrap().super_options, "");
+        for bad in [
+            &b""[..],
+            b"36 35 98:0 / /x rw",
+            b"36 35 98:0 / /x rw - ext3",
+        ] {
+            assert_eq!(parse(bad), None);
+        }
+    }
+
+    #[test]
+    fn escapes_that_are_none_stay() {
+        assert_eq!(unescape(br"a\04"), br"a\04");
+        assert_eq!(unescape(br"\999\"), br"\999\");
+        assert_eq!(unescape(br"\101\400"), br"A\400");
+    }
+
+    #[test]
+    fn everything_below_is_unmounted_and_nothing_else() {
+        // This thread's own mounts.
+        unshare(CloneFlags::CLONE_NEWNS).unwrap();
+        mount(
+            None::<&str>,
+            "/",
+            None::<&str>,
+            MsFlags::MS_REC | MsFlags::MS_PRIVATE,
+            None::<&str>,
+        )
+        .unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let top = dir.path().canonicalize().unwrap();
+        let tmpfs = |at: &Path| {
+            std::fs::create_dir_all(at).unwrap();
+            mount(
+                Some("none"),
+                at,
+                Some("tmpfs"),
+                MsFlags::empty(),
+                None::<&str>,
+            )
+            .unwrap();
+        };
+        let (root, other) = (top.join("sysroot"), top.join("sysroot2"));
+        tmpfs(&other);
+        tmpfs(&root);
+        tmpfs(&root);
+        tmpfs(&root.join("a b"));
+        tmpfs(&root.join("a b/c"));
+        let found: Vec<_> = below(&root)
+            .unwrap()
+            .into_iter()
+            .map(|m| m.mountpoint)
+            .collect();
+        assert_eq!(
+            found,
+            [
+                root.clone(),
+                root.clone(),
+                root.join("a b"),
+                root.join("a b/c")
+            ]
+        );
+        unmount_all(&root).unwrap();
+        assert!(below(&root).unwrap().is_empty());
+        assert_eq!(below(&other).unwrap().len(), 1);
+
+        tmpfs(&root);
+        let held = std::fs::File::create(root.join("file")).unwrap();
+        let error = unmount_all(&root).unwrap_err();
+        assert_eq!(error.errno(), Some(nix::errno::Errno::EBUSY));
+        assert!(error.to_string().contains("sysroot"), "{error}");
+        drop(held);
+        unmount_all(&top).unwrap();
+    }
 }

@@ -8,6 +8,9 @@
 
 mod child;
 
+#[cfg(test)]
+mod tests;
+
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;

@@ -15,7 +15,10 @@ use pathrs::error::ErrorKind;
 use pathrs::flags::OpenFlags;
 use protocol::GuestPath;
 
-use super::MAX_LINKS;
+use super::tree::kind;
+
+/// As many links as the kernel follows in one path.
+const MAX_LINKS: usize = 40;
 
 /// How often a resolution is tried again that a rename elsewhere in the tree
 /// disturbed (EAGAIN), before it is done step by step.
@@ -98,7 +101,7 @@ fn open_in_steps(root: BorrowedFd<'_>, path: &Path, flags: OFlag) -> nix::Result
         _ => Errno::EIO,
     })?;
     if flags.contains(OFlag::O_PATH | OFlag::O_DIRECTORY)
-        && super::kind(&fd)? != nix::sys::stat::SFlag::S_IFDIR
+        && kind(&fd)? != nix::sys::stat::SFlag::S_IFDIR
     {
         return Err(Errno::ENOTDIR);
     }
