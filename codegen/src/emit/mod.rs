@@ -4,6 +4,8 @@
 //! and has the tables over all of them.
 
 mod client;
+mod driver;
+pub mod fixtures;
 mod names;
 mod reference;
 mod skeleton;
@@ -11,6 +13,7 @@ mod stubs;
 mod tables;
 mod traits;
 mod types;
+mod x;
 
 use std::path::Path;
 
@@ -20,10 +23,12 @@ use quote::quote;
 
 use crate::model::{Doc, Model, Module};
 
+pub use driver::{driver, entries};
 pub use names::module_file;
 pub use reference::reference;
 pub use skeleton::skeleton;
 pub use traits::{method_signature, trait_name};
+pub use x::x;
 
 /// Writes the Rust files of `model` into the folder `out`.
 ///
