@@ -48,7 +48,7 @@ pub trait Host: DeviceNames {
         None
     }
 
-    /// The last handler asked for the daemon to end, without a reply.
+    /// The last handler asked for the daemon to end, after its reply.
     fn exit_requested(&self) -> bool {
         false
     }

@@ -109,9 +109,6 @@ where
                 "internal error in guestfsd: please report it as a bug, with the daemon's log",
             ))
         });
-    if daemon.exit_requested() {
-        return Ok(false);
-    }
     if let Some(fatal) = input.fatal.take() {
         return Err(fatal);
     }
@@ -135,7 +132,7 @@ where
             hundredths % 100
         );
     }
-    Ok(true)
+    Ok(!daemon.exit_requested())
 }
 
 fn check(header: &Header) -> Result<(), Error> {
