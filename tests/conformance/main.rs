@@ -2,5 +2,6 @@
 //!
 //! One module per area of actions, and `protocol` for the wire itself.
 
+mod appliance;
 mod coverage;
 mod protocol;
