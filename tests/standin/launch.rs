@@ -5,16 +5,19 @@
 //! and reaps. Whichever goes first, the kernel ends all of the rest.
 
 use std::ffi::{OsStr, OsString};
+use std::io::Write;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::time::{ClockId, clock_gettime};
 use nix::unistd::Pid;
 
 use crate::disk::{Attached, Spec};
@@ -142,6 +145,7 @@ fn first_process(launch: Launch, disks: &[Attached]) -> Result<i32> {
             command.env(keep, value);
         }
     }
+    tell_start()?;
     let daemon = command
         .stdin(Stdio::null())
         .spawn()
@@ -159,6 +163,23 @@ fn first_process(launch: Launch, disks: &[Attached]) -> Result<i32> {
             _ => {}
         }
     }
+}
+
+/// Writes when the daemon is started, in nanoseconds of the monotonic clock, to
+/// the descriptor that `STANDIN_START_FD` names: a benchmark wants to know, and
+/// the sandbox takes longer to make than the daemon to start.
+fn tell_start() -> Result<()> {
+    let Some(fd) = std::env::var_os("STANDIN_START_FD") else {
+        return Ok(());
+    };
+    let mut pipe = std::fs::OpenOptions::new()
+        .write(true)
+        .open(Path::new("/proc/self/fd").join(fd))
+        .context("STANDIN_START_FD")?;
+    let now = clock_gettime(ClockId::CLOCK_MONOTONIC)?;
+    let nanoseconds = u64::try_from(Duration::from(now).as_nanos())?;
+    pipe.write_all(&nanoseconds.to_ne_bytes())?;
+    Ok(())
 }
 
 /// The daemon, under `STANDIN_WRAP` if that is set.
