@@ -1,6 +1,8 @@
 //! An unmodified guestfish in its server mode, one command at a time.
 
+use std::fs::File;
 use std::io::Read;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -19,6 +21,8 @@ pub(crate) const COMMAND_LIMIT: Duration = Duration::from_secs(180);
 /// A running guestfish server. It ends, and qemu with it, when this is dropped.
 pub(crate) struct Session {
     server: Pid,
+    errors: File,
+    errors_read: u64,
     /// Every command so far, with what came of it.
     pub(crate) transcript: Vec<Entry>,
 }
@@ -57,11 +61,12 @@ impl Session {
         for disk in disks {
             command.arg("--add").arg(disk);
         }
-        // The server keeps our standard error, so it must not be a pipe that
-        // somebody waits for.
+        // The server says there why a command failed.
+        let errors = tempfile::tempfile()?;
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
+            .stderr(errors.try_clone()?)
             .spawn()
             .context("cannot start guestfish")?;
         let mut printed = String::new();
@@ -77,6 +82,8 @@ impl Session {
         match server {
             Some(number) => Ok(Session {
                 server: Pid::from_raw(number),
+                errors,
+                errors_read: 0,
                 transcript: Vec::new(),
             }),
             None => bail!("guestfish --listen did not say which process it is: {printed}"),
@@ -110,6 +117,7 @@ impl Session {
         let failed = !finished.status.success();
         if failed {
             output.push_str(&String::from_utf8_lossy(&finished.stderr));
+            output.push_str(&self.new_errors()?);
         }
         self.transcript.push(Entry {
             command: words.join(" "),
@@ -120,6 +128,21 @@ impl Session {
             bail!("guestfish> {}: {}", words.join(" "), output.trim());
         }
         Ok(output)
+    }
+
+    /// What the server has written to its standard error since the last time.
+    fn new_errors(&mut self) -> Result<String> {
+        let mut bytes = Vec::new();
+        let mut buffer = [0; 4096];
+        loop {
+            match self.errors.read_at(&mut buffer, self.errors_read)? {
+                0 => return Ok(String::from_utf8_lossy(&bytes).into_owned()),
+                count => {
+                    bytes.extend_from_slice(buffer.get(..count).unwrap_or_default());
+                    self.errors_read += count as u64;
+                }
+            }
+        }
     }
 
     /// Ends the virtual machine properly, with everything written.

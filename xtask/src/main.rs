@@ -8,6 +8,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod appliance;
+mod bench;
 mod demo;
 mod docs;
 mod expand;
@@ -35,6 +36,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Verb {
     Appliance(appliance::Args),
+    Bench(bench::Args),
     Demo(demo::Args),
     Docs(docs::Args),
     Expand(expand::Args),
@@ -49,6 +51,7 @@ enum Verb {
 fn main() -> ExitCode {
     let result = match Cli::parse().verb {
         Verb::Appliance(args) => args.run(),
+        Verb::Bench(args) => args.run(),
         Verb::Demo(args) => args.run(),
         Verb::Docs(args) => args.run(),
         Verb::Expand(args) => args.run(),

@@ -50,10 +50,15 @@ pub(crate) fn run(command: &mut Command, limit: Duration) -> Result<Finished> {
 /// Runs a program to its end, whatever that is. It is killed, with everything
 /// that it started, when the limit is over.
 pub(crate) fn output(command: &mut Command, limit: Duration) -> Result<Finished> {
+    command.stderr(Stdio::piped());
+    output_only(command, limit)
+}
+
+/// The same, but standard error goes where the caller has put it.
+pub(crate) fn output_only(command: &mut Command, limit: Duration) -> Result<Finished> {
     command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
         .process_group(0);
     let mut child = command
         .spawn()

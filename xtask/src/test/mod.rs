@@ -13,7 +13,7 @@ mod cargo;
 mod differential;
 mod normal;
 mod script;
-mod workshop;
+pub(crate) mod workshop;
 
 use differential::Place;
 

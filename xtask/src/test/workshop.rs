@@ -12,7 +12,7 @@ use crate::{appliance, install, process, repository};
 const SHORT: Duration = Duration::from_secs(60);
 
 /// The directory of everything that the lanes keep between runs.
-pub(super) fn directory() -> Result<PathBuf> {
+pub(crate) fn directory() -> Result<PathBuf> {
     let directory = appliance::target().join("lanes");
     fs::create_dir_all(&directory).with_context(|| directory.display().to_string())?;
     Ok(directory)
@@ -63,7 +63,7 @@ pub(super) fn fixed_appliance() -> Result<PathBuf> {
 }
 
 /// The daemon of the installed libguestfs, taken out of its appliance.
-pub(super) fn stock_daemon() -> Result<PathBuf> {
+pub(crate) fn stock_daemon() -> Result<PathBuf> {
     let stock = install::stock_appliance()
         .context("libguestfs' own appliance is not installed (package libguestfs0)")?;
     let archive = stock.join("supermin.d/daemon.tar.gz");
