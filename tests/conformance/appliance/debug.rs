@@ -234,11 +234,14 @@ fn what_this_daemon_does_not_do_says_so() {
 #[test]
 fn kernel_messages_are_there() {
     let mark = format!("guestfsd test {}", std::process::id());
-    std::fs::write("/dev/kmsg", &mark).expect("kmsg");
+    std::fs::write("/dev/kmsg", format!("{mark}\n")).expect("kmsg");
     let mut direct = Direct::start(&[]);
     let messages = direct.dmesg().expect("dmesg");
     let messages = String::from_utf8_lossy(&messages);
-    assert!(messages.lines().any(|line| line.ends_with(&mark)));
+    assert!(
+        messages.lines().any(|line| line.ends_with(&mark)),
+        "{messages}"
+    );
 }
 
 #[test]
