@@ -1,1 +1,4 @@
 //! What a hostile guest or a hostile call must not achieve.
+
+mod access;
+mod hostile;

@@ -140,6 +140,28 @@ impl Direct {
         self.directory.path()
     }
 
+    /// The root directory of the sandbox that the daemon runs in, for what a
+    /// test hides there or looks for; the guest is below it in `sysroot`.
+    ///
+    /// # Panics
+    ///
+    /// When the daemon has ended.
+    pub fn root(&self) -> PathBuf {
+        let children = |id: &str| {
+            let path = format!("/proc/{id}/task/{id}/children");
+            std::fs::read_to_string(path).unwrap_or_default()
+        };
+        let mut ids = vec![self.child.id().to_string()];
+        while let Some(id) = ids.pop() {
+            let name = std::fs::read_to_string(format!("/proc/{id}/comm")).unwrap_or_default();
+            if name.trim() == "guestfsd" {
+                return PathBuf::from(format!("/proc/{id}/root"));
+            }
+            ids.extend(children(&id).split_whitespace().map(str::to_owned));
+        }
+        panic!("the daemon has ended; stderr: {}", self.stderr());
+    }
+
     /// What the daemon has written to stderr so far.
     pub fn stderr(&self) -> String {
         let mut bytes = Vec::new();
