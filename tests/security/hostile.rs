@@ -168,7 +168,11 @@ impl Hostile {
 
 /// What must stay hidden and unchanged.
 fn plant(outside: &Path) {
-    for directory in [outside.to_owned(), outside.join("dir"), outside.join("empty")] {
+    for directory in [
+        outside.to_owned(),
+        outside.join("dir"),
+        outside.join("empty"),
+    ] {
         fs::create_dir(&directory).expect("mkdir");
     }
     for name in ["file", "dir/inside", "dir/CANARY-name"] {
