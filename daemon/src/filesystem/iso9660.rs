@@ -44,13 +44,13 @@ fn parse(sector: &[u8; SECTOR]) -> Option<Isoinfo> {
     };
     let text = |at: usize, len: usize| -> Option<Vec<u8>> {
         let field = sector.get(at..at + len)?;
-        let end = field.iter().position(|&b| b == 0).unwrap_or(len);
-        let field = field.get(..end)?;
         let end = field
             .iter()
             .rposition(|&b| b != b' ')
             .map_or(0, |at| at + 1);
-        Some(field.get(..end)?.to_vec())
+        // Spaces fill the field; what comes after a NUL is no text.
+        let text = field.get(..end)?.split(|&b| b == 0).next()?;
+        Some(text.to_vec())
     };
     let time = |at: usize| -> Option<i64> { Some(time(sector.get(at..at + 17)?).unwrap_or(-1)) };
     Some(Isoinfo {

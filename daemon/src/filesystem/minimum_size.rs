@@ -35,7 +35,7 @@ pub(super) fn ntfs(device: &Device) -> Result<i64> {
     // Forced, as it refuses a filesystem that is marked for a check.
     let output = Command::new("ntfsresize")
         .args(["--info", "-ff"])
-        .operands([device.path()])
+        .arg(device.path())
         .output()?;
     if output.code == 0 {
         return number_after(&output.stdout, "You might resize at ")
@@ -66,7 +66,7 @@ pub(super) fn btrfs(device: &Device, mountpoint: &File) -> Result<i64> {
     let out = Command::new("btrfs")
         .args(["inspect-internal", "min-dev-size"])
         .cwd(mountpoint)
-        .operands(["."])
+        .arg(".")
         .run()?
         .stdout;
     number_after(&out, "").ok_or_else(|| not_found(device, &out))

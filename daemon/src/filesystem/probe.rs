@@ -33,7 +33,8 @@ impl ProbeActions for Daemon {
             "ntfs" if self.feature_available(Feature::Ntfsprogs) => Command::new("ntfslabel"),
             _ => return Ok(superblock::tag(device, "LABEL")?.unwrap_or_default()),
         };
-        let mut label = tool.operands([device.path()]).run().context(device)?.stdout;
+        // ntfslabel does not know `--`; a device's path is no option.
+        let mut label = tool.arg(device.path()).run().context(device)?.stdout;
         if label.last() == Some(&b'\n') {
             label.pop();
         }
@@ -132,7 +133,8 @@ fn findfs(tag: &str, value: &[u8]) -> Result<Device> {
         // Its cache may be older than what is on the devices.
         .env("BLKID_FILE", "/dev/null")
         .status_in_error()
-        .operands([wanted])
+        // It does not know `--`; what is wanted begins with its tag.
+        .arg(wanted)
         .run()?
         .stdout;
     let device = Device::new(String::from_utf8_lossy(&out).trim());

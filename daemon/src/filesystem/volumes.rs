@@ -111,7 +111,7 @@ pub(crate) fn list(directory: &File) -> Result<Vec<Subvolume>> {
     let out = Command::new("btrfs")
         .args(["subvolume", "list"])
         .cwd(directory)
-        .operands(["."])
+        .arg(".")
         .run()?
         .stdout;
     out.split(|&b| b == b'\n')
@@ -136,7 +136,7 @@ pub(crate) fn default(directory: &File) -> Result<u64> {
     let out = Command::new("btrfs")
         .args(["subvolume", "get-default"])
         .cwd(directory)
-        .operands(["."])
+        .arg(".")
         .run()?
         .stdout;
     let text = String::from_utf8_lossy(&out);

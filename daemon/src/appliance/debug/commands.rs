@@ -268,8 +268,12 @@ fn sh(daemon: &mut Daemon, args: &[&[u8]]) -> Result<Vec<u8>> {
     {
         command = command.env("sd", kind);
     }
-    let output = command.fold_stderr().output()?;
+    let mut output = command.fold_stderr().output()?;
     if output.code == 0 {
+        // Clients print the result as a line.
+        while output.stdout.last() == Some(&b'\n') {
+            output.stdout.pop();
+        }
         Ok(output.stdout)
     } else {
         let said = String::from_utf8_lossy(&output.stdout)
