@@ -165,3 +165,14 @@ pub fn compile(idl: &Path, out: &Path) -> anyhow::Result<()> {
     })?;
     emit::rust(&model, out)
 }
+
+/// Compiles the IDL directory `idl` into what the wire tests include.
+///
+/// # Errors
+///
+/// As for [`compile`].
+pub fn compile_cases(idl: &Path, out: &Path) -> anyhow::Result<()> {
+    println!("cargo::rerun-if-changed={}", idl.display());
+    let path = out.join("cases.rs");
+    std::fs::write(&path, emit::cases(&load(idl)?)?).with_context(|| path.display().to_string())
+}

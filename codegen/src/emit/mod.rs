@@ -3,6 +3,7 @@
 //! One file per IDL file (`AREA_MODULE.rs`), and `api.rs`, which includes them
 //! and has the tables over all of them.
 
+mod cases;
 mod client;
 mod driver;
 pub mod fixtures;
@@ -23,6 +24,7 @@ use quote::quote;
 
 use crate::model::{Doc, Model, Module};
 
+pub use cases::cases;
 pub use driver::{driver, entries};
 pub use names::module_file;
 pub use reference::reference;

@@ -113,13 +113,12 @@ impl Args {
     }
 
     fn unit(&self) -> Result<Tally> {
-        cargo::run(
-            &["--workspace", "--exclude", "conformance"],
-            &self.filter,
-            None,
-            &[],
-            HOUR,
-        )
+        let run = |selection: &[&str]| cargo::run(selection, &self.filter, None, &[], HOUR);
+        let mut tally = run(&["--workspace", "--exclude", "conformance"])?;
+        // Of the tests of the wire, those that need no daemon.
+        let wire = ["--test", "rpcgen", "--test", "wire"];
+        tally.add(run(&[&["--package", "conformance"], &wire[..]].concat())?);
+        Ok(tally)
     }
 
     fn lane(&self, lane: Lane, daemon: &std::path::Path) -> Result<Tally> {
