@@ -15,6 +15,8 @@ pub(super) fn api(model: &Model) -> TokenStream {
         let text = doc(&module.doc);
         quote! {
             #text
+            // Whether a value is a reference differs from action to action.
+            #[allow(clippy::needless_borrow, clippy::redundant_closure)]
             pub mod #name {
                 include!(concat!(env!("OUT_DIR"), #file));
             }
