@@ -35,7 +35,7 @@ const PROBLEMS_NAMED: usize = 10;
 
 /// How to unpack.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Options {
+pub(crate) struct ExtractOptions {
     pub(crate) attributes: Wanted,
     /// Where the archive has a directory and the guest a link to one, keep the link.
     pub(crate) keep_directory_links: bool,
@@ -46,7 +46,7 @@ pub(crate) struct Options {
 pub(crate) fn extract<R: Read>(
     guest: &Guest,
     directory: &GuestPath,
-    options: Options,
+    options: ExtractOptions,
     reader: &mut Reader<R>,
 ) -> Result<()> {
     let mut extractor = Extractor {
@@ -83,7 +83,7 @@ struct Extractor<'g> {
     guest: &'g Guest,
     /// The directory, without links.
     base: GuestPath,
-    options: Options,
+    options: ExtractOptions,
     /// Directories by their path below the base.
     open: HashMap<Vec<u8>, OwnedFd>,
     /// Directories that may still get entries, the outermost first.

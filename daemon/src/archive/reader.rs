@@ -6,7 +6,7 @@
 use std::io::Read;
 
 use nix::errno::Errno;
-use protocol::{Context, Error, Result};
+use protocol::{Error, Result};
 use tar::{EntryType, GnuExtSparseHeader, Header};
 
 use super::member::{ACL_ACCESS, ACL_DEFAULT, Kind, Member, SELINUX, Sparse, XATTR_PREFIX};

@@ -98,6 +98,34 @@ impl Child {
         }
     }
 
+    /// Gives the program some of `input`, which is not empty, or takes some of
+    /// its output, or both: for streams that pass through a program.
+    ///
+    /// # Errors
+    ///
+    /// EPIPE when it no longer reads; [`Child::failure`] tells why.
+    pub fn exchange(&mut self, input: &[u8], output: &mut [u8]) -> nix::Result<Exchanged> {
+        let mut exchanged = Exchanged::default();
+        while exchanged == Exchanged::default() {
+            let ready = self.wait_for(self.stdin.is_some(), true)?;
+            if ready.stdout {
+                exchanged.taken = self.take_stdout(output)?;
+            }
+            if ready.stdin {
+                match self.give_stdin(input) {
+                    Ok(given) => exchanged.given = given,
+                    Err(Errno::EAGAIN | Errno::EINTR) => {}
+                    // What it has printed is worth more than what it refused.
+                    Err(Errno::EPIPE) if exchanged.taken.is_some() => {}
+                    Err(errno) => return Err(errno),
+                }
+            } else if self.stdin.is_none() && exchanged.taken.is_none() {
+                return Err(Errno::EPIPE);
+            }
+        }
+        Ok(exchanged)
+    }
+
     pub(super) fn finish_with(mut self, stdout: Vec<u8>) -> Result<Output> {
         self.close_stdin();
         self.stdout = None;
@@ -247,6 +275,15 @@ impl Child {
         }
         Ok(())
     }
+}
+
+/// What [`Child::exchange`] has moved.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Exchanged {
+    /// Bytes of the input that the program has.
+    pub given: usize,
+    /// Bytes of output; 0 at its end, `None` if there was none yet.
+    pub taken: Option<usize>,
 }
 
 struct Ready {

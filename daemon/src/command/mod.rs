@@ -25,7 +25,7 @@ use protocol::{Context, Error, Result};
 
 use crate::{environment, guest, logging};
 
-pub use child::Child;
+pub use child::{Child, Exchanged};
 
 /// How much a program may print on stdout, unless the handler says otherwise.
 pub const STDOUT_LIMIT: usize = 32 << 20;

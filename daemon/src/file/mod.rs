@@ -1,5 +1,6 @@
 //! Files of the guest: one module per file of `idl/file/`, and what they share.
 
+mod archives;
 mod checksums;
 mod contents;
 mod descent;

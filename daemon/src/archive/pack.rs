@@ -1,0 +1,402 @@
+//! Packing a directory of the guest into a tar archive.
+//!
+//! The format is that of GNU tar, which all readers know. Attributes, which it
+//! has no place for, go into extended headers of the pax format.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::os::fd::OwnedFd;
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, openat, readlinkat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat, major, minor};
+use protocol::{Context, Error, Result};
+use tar::{EntryType, Header};
+
+use super::Sink;
+use super::attributes::{self, Wanted};
+use super::exclude::Excludes;
+use crate::accounts::Accounts;
+use crate::guest::file_type;
+use crate::logging;
+use crate::walk::{Entry, Walk};
+
+const BLOCK: usize = 512;
+/// Archives end on a multiple of this many bytes.
+const RECORD: u64 = 20 * BLOCK as u64;
+/// How much of a file is read at a time.
+const BUFFER: usize = 256 << 10;
+/// Longest name that fits into a header.
+const NAME_MAX: usize = 100;
+
+/// How to pack.
+#[derive(Debug, Default)]
+pub(crate) struct PackOptions {
+    pub(crate) numeric_owner: bool,
+    pub(crate) excludes: Excludes,
+    pub(crate) attributes: Wanted,
+}
+
+/// Packs what is in `top`, a directory, and the directory itself as `./`.
+pub(crate) fn pack(top: &OwnedFd, options: &PackOptions, out: &mut dyn Sink) -> Result<()> {
+    let mut packer = Packer {
+        out,
+        written: 0,
+        options,
+        users: Accounts::default(),
+        groups: Accounts::default(),
+        linked: HashMap::new(),
+        buffer: vec![0; BUFFER],
+        shrunk: None,
+    };
+    if !options.numeric_owner {
+        packer.users = Accounts::users();
+        packer.groups = Accounts::groups();
+    }
+    if !options.excludes.matches(b".") {
+        packer.top(top)?;
+        let mut walk = Walk::new(top)?;
+        let mut name = Vec::new();
+        while let Some(entry) = walk.next()? {
+            name.clear();
+            name.extend_from_slice(b"./");
+            name.extend_from_slice(entry.path);
+            if options.excludes.matches(&name) {
+                walk.skip();
+                continue;
+            }
+            packer
+                .entry(&entry, &name)
+                .with_context(|| String::from_utf8_lossy(entry.path).into_owned())?;
+        }
+    }
+    packer.finish()
+}
+
+struct Packer<'o> {
+    out: &'o mut dyn Sink,
+    written: u64,
+    options: &'o PackOptions,
+    users: Accounts,
+    groups: Accounts,
+    /// Names of files that have several.
+    linked: HashMap<(u64, u64), Vec<u8>>,
+    buffer: Vec<u8>,
+    /// A file that had less data than its size promised.
+    shrunk: Option<Vec<u8>>,
+}
+
+impl Packer<'_> {
+    fn top(&mut self, top: &OwnedFd) -> Result<()> {
+        let stat = fstat(top)?;
+        self.extended(&stat, b"./", Some(top))?;
+        let mut header = self.header(&stat, b"./")?;
+        header.set_entry_type(EntryType::Directory);
+        self.put_header(header)
+    }
+
+    fn entry(&mut self, entry: &Entry<'_>, name: &[u8]) -> Result<()> {
+        let stat = entry.stat()?;
+        let kind = file_type(&stat);
+        if kind == SFlag::S_IFSOCK {
+            logging::debug(format_args!(
+                "{}: socket ignored",
+                String::from_utf8_lossy(name)
+            ));
+            return Ok(());
+        }
+        if stat.st_nlink > 1 && kind != SFlag::S_IFDIR {
+            let id = (stat.st_dev, stat.st_ino);
+            if let Some(first) = self.linked.get(&id) {
+                let first = first.clone();
+                return self.link(&stat, name, &first, EntryType::Link);
+            }
+            self.linked.insert(id, name.to_vec());
+        }
+        match kind {
+            SFlag::S_IFREG => self.regular(entry, name),
+            SFlag::S_IFLNK => {
+                let target = readlinkat(entry.dir, entry.name)?;
+                self.attributes_of(entry, &stat, name)?;
+                let target = std::os::unix::ffi::OsStringExt::into_vec(target);
+                self.link(&stat, name, &target, EntryType::Symlink)
+            }
+            SFlag::S_IFDIR => {
+                let mut name = name.to_vec();
+                name.push(b'/');
+                self.attributes_of(entry, &stat, &name)?;
+                self.simple(&stat, &name, EntryType::Directory)
+            }
+            SFlag::S_IFCHR | SFlag::S_IFBLK => {
+                self.attributes_of(entry, &stat, name)?;
+                self.long_names(name, b"")?;
+                let mut header = self.header(&stat, name)?;
+                header.set_entry_type(if kind == SFlag::S_IFCHR {
+                    EntryType::Char
+                } else {
+                    EntryType::Block
+                });
+                header.set_device_major(number(major(stat.st_rdev))?)?;
+                header.set_device_minor(number(minor(stat.st_rdev))?)?;
+                self.put_header(header)
+            }
+            _ => {
+                self.attributes_of(entry, &stat, name)?;
+                self.simple(&stat, name, EntryType::Fifo)
+            }
+        }
+    }
+
+    fn regular(&mut self, entry: &Entry<'_>, name: &[u8]) -> Result<()> {
+        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let file = openat(entry.dir, entry.name, flags, Mode::empty())?;
+        // Of what was opened, so that the size is that of the data.
+        let stat = fstat(&file)?;
+        if file_type(&stat) != SFlag::S_IFREG {
+            return Err(Error::from(Errno::ESTALE));
+        }
+        self.extended(&stat, name, Some(&file))?;
+        self.long_names(name, b"")?;
+        let size = u64::try_from(stat.st_size).unwrap_or(0);
+        let mut header = self.header(&stat, name)?;
+        header.set_entry_type(EntryType::Regular);
+        header.set_size(size);
+        self.put_header(header)?;
+        self.data(&File::from(file), size, name)
+    }
+
+    fn data(&mut self, file: &File, size: u64, name: &[u8]) -> Result<()> {
+        let mut left = size;
+        if left > BUFFER as u64 {
+            left -= self.out.copy_from(file, left)?;
+        }
+        while left > 0 {
+            let want = usize::try_from(left).unwrap_or(BUFFER).min(BUFFER);
+            let room = self.buffer.get_mut(..want).unwrap_or_default();
+            let read = match nix::unistd::read(file, room) {
+                Ok(read) => read,
+                Err(Errno::EINTR) => continue,
+                Err(errno) => return Err(errno.into()),
+            };
+            if read == 0 {
+                // The header has been sent: keep to what it says.
+                self.shrunk.get_or_insert_with(|| name.to_vec());
+                room.fill(0);
+                self.out.send(room)?;
+                left -= want as u64;
+                continue;
+            }
+            self.out.send(room.get(..read).unwrap_or_default())?;
+            left -= read as u64;
+        }
+        self.written += size;
+        self.pad()
+    }
+
+    fn simple(&mut self, stat: &FileStat, name: &[u8], kind: EntryType) -> Result<()> {
+        self.long_names(name, b"")?;
+        let mut header = self.header(stat, name)?;
+        header.set_entry_type(kind);
+        self.put_header(header)
+    }
+
+    fn link(&mut self, stat: &FileStat, name: &[u8], target: &[u8], kind: EntryType) -> Result<()> {
+        self.long_names(name, target)?;
+        let mut header = self.header(stat, name)?;
+        header.set_entry_type(kind);
+        put(&mut header.as_old_mut().linkname, target);
+        self.put_header(header)
+    }
+
+    /// The attributes of what cannot be opened for reading.
+    fn attributes_of(&mut self, entry: &Entry<'_>, stat: &FileStat, name: &[u8]) -> Result<()> {
+        if !self.options.attributes.any() {
+            return Ok(());
+        }
+        let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let handle = openat(entry.dir, entry.name, flags, Mode::empty())?;
+        self.extended(stat, name, Some(&handle))
+    }
+
+    /// An extended header with what the plain one cannot hold, if attributes
+    /// are asked for.
+    fn extended(&mut self, stat: &FileStat, name: &[u8], file: Option<&OwnedFd>) -> Result<()> {
+        let wanted = self.options.attributes;
+        if !wanted.any() {
+            return Ok(());
+        }
+        let mut records = Vec::new();
+        if stat.st_mtime_nsec != 0 && stat.st_mtime >= 0 {
+            let time = format!("{}.{:09}", stat.st_mtime, stat.st_mtime_nsec);
+            put_record(&mut records, b"mtime", time.as_bytes());
+        }
+        if let Some(file) = file {
+            for (key, value) in attributes::records(file, wanted)? {
+                put_record(&mut records, &key, &value);
+            }
+        }
+        if records.is_empty() {
+            return Ok(());
+        }
+        let mut base = b"./PaxHeaders/".to_vec();
+        base.extend_from_slice(last_component(name));
+        self.note(EntryType::XHeader, &base, &records)
+    }
+
+    /// The members that precede one whose name or target does not fit.
+    fn long_names(&mut self, name: &[u8], target: &[u8]) -> Result<()> {
+        for (text, kind) in [
+            (target, EntryType::GNULongLink),
+            (name, EntryType::GNULongName),
+        ] {
+            if text.len() > NAME_MAX {
+                let mut data = text.to_vec();
+                data.push(0);
+                self.note(kind, b"././@LongLink", &data)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, kind: EntryType, name: &[u8], data: &[u8]) -> Result<()> {
+        let mut header = Header::new_gnu();
+        put(&mut header.as_old_mut().name, name);
+        header.set_mode(0o644);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(0);
+        header.set_entry_type(kind);
+        header.set_size(data.len() as u64);
+        self.put_header(header)?;
+        self.put(data)?;
+        self.pad()
+    }
+
+    /// A header with all but the type.
+    fn header(&self, stat: &FileStat, name: &[u8]) -> Result<Header> {
+        let mut header = Header::new_gnu();
+        put(&mut header.as_old_mut().name, name);
+        header.set_mode(stat.st_mode & 0o7777);
+        header.set_uid(stat.st_uid.into());
+        header.set_gid(stat.st_gid.into());
+        header.set_size(0);
+        match u64::try_from(stat.st_mtime) {
+            Ok(mtime) => header.set_mtime(mtime),
+            Err(_) => put_negative(&mut header.as_old_mut().mtime, stat.st_mtime),
+        }
+        // Names that do not fit are left out; the numbers are there.
+        if let Some(user) = self.users.name(stat.st_uid).filter(|name| name.len() < 32) {
+            header.set_username(user)?;
+        }
+        if let Some(group) = self.groups.name(stat.st_gid).filter(|name| name.len() < 32) {
+            header.set_groupname(group)?;
+        }
+        Ok(header)
+    }
+
+    fn put_header(&mut self, mut header: Header) -> Result<()> {
+        header.set_cksum();
+        self.put(header.as_bytes())
+    }
+
+    fn put(&mut self, bytes: &[u8]) -> Result<()> {
+        self.out.send(bytes)?;
+        self.written += bytes.len() as u64;
+        Ok(())
+    }
+
+    fn pad(&mut self) -> Result<()> {
+        let over = (self.written % BLOCK as u64) as usize;
+        if over > 0 {
+            self.put([0; BLOCK].get(over..).unwrap_or_default())?;
+        }
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<()> {
+        self.put(&[0; 2 * BLOCK])?;
+        while self.written % RECORD != 0 {
+            self.put(&[0; BLOCK])?;
+        }
+        match self.shrunk {
+            None => Ok(()),
+            Some(name) => Err(Error::with_errno(
+                Errno::EIO,
+                format!(
+                    "{}: the file is shorter than its size",
+                    String::from_utf8_lossy(&name)
+                ),
+            )),
+        }
+    }
+}
+
+/// Fills a field as far as it goes.
+fn put(field: &mut [u8; NAME_MAX], text: &[u8]) {
+    let len = text.len().min(field.len());
+    let (Some(to), Some(from)) = (field.get_mut(..len), text.get(..len)) else {
+        return;
+    };
+    to.copy_from_slice(from);
+}
+
+/// A number before 1970, as a binary number of the field's length.
+fn put_negative(field: &mut [u8; 12], number: i64) {
+    field.fill(0xff);
+    if let Some(low) = field.last_chunk_mut() {
+        *low = number.to_be_bytes();
+    }
+}
+
+/// `LENGTH KEY=VALUE` and a newline, where the length counts its own digits.
+fn put_record(records: &mut Vec<u8>, key: &[u8], value: &[u8]) {
+    let rest = key.len() + value.len() + 3;
+    let mut len = rest;
+    loop {
+        let with_digits = rest + len.to_string().len();
+        if with_digits == len {
+            break;
+        }
+        len = with_digits;
+    }
+    records.extend_from_slice(format!("{len} ").as_bytes());
+    records.extend_from_slice(key);
+    records.push(b'=');
+    records.extend_from_slice(value);
+    records.push(b'\n');
+}
+
+fn last_component(name: &[u8]) -> &[u8] {
+    let name = name.strip_suffix(b"/").unwrap_or(name);
+    name.rsplit(|&byte| byte == b'/').next().unwrap_or(name)
+}
+
+fn number(number: u64) -> Result<u32> {
+    u32::try_from(number).map_err(|_| Error::from(Errno::EOVERFLOW))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_count_their_own_length() {
+        let mut records = Vec::new();
+        put_record(&mut records, b"k", b"v");
+        put_record(&mut records, b"key", &[b'x'; 90]);
+        assert!(records.starts_with(b"6 k=v\n99 key=") || records.starts_with(b"6 k=v\n98 key="));
+        let second = records.len() - 6;
+        let stated: usize = str::from_utf8(&records[6..8]).unwrap().parse().unwrap();
+        assert_eq!(stated, second);
+    }
+
+    #[test]
+    fn times_before_1970_are_binary() {
+        let mut field = [0; 12];
+        put_negative(&mut field, -2);
+        assert_eq!(
+            field,
+            [255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 254]
+        );
+    }
+}
