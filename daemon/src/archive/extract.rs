@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::io::Read;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 
 use nix::errno::Errno;
@@ -65,7 +65,11 @@ pub(crate) fn extract<R: Read>(
     extractor.directory(b"")?;
     let read = loop {
         match reader.next() {
-            Ok(Some(member)) => extractor.member(&member, reader)?,
+            Ok(Some(member)) => {
+                if let Err(error) = extractor.member(&member, reader) {
+                    break Err(error);
+                }
+            }
             Ok(None) => break Ok(()),
             Err(error) => break Err(error),
         }
@@ -272,9 +276,9 @@ impl Extractor<'_> {
                 String::from_utf8_lossy(&member.link)
             )
         };
+        // Not made if it is missing: there is nothing in it to link to.
         let from = self
-            .directory(dir)
-            .and_then(|fd| Ok(fd.as_fd().try_clone_to_owned()?))
+            .find_directory(dir)
             .with_context(subject)
             .map_err(Failure::Member)?;
         let stat = fstatat(&from, name, AtFlags::AT_SYMLINK_NOFOLLOW)
@@ -311,11 +315,18 @@ impl Extractor<'_> {
             Err(Errno::EEXIST) => {}
             result => return Ok(result?),
         }
+        let mut gone = false;
         match unlinkat(fd, name, UnlinkatFlags::NoRemoveDir) {
-            Err(Errno::EISDIR) => unlinkat(fd, name, UnlinkatFlags::RemoveDir)?,
+            Err(Errno::EISDIR) => {
+                unlinkat(fd, name, UnlinkatFlags::RemoveDir)?;
+                gone = true;
+            }
             result => result?,
         }
         let made = make(fd, name)?;
+        if gone {
+            self.directories.retain(|directory| directory.path != path);
+        }
         // It may have been a directory, or a link to one, on the way to others.
         self.open.clear();
         Ok(made)

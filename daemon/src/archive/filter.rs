@@ -8,6 +8,7 @@ use protocol::{Error, FileIn, FileSender, Result};
 
 use super::Sink;
 use crate::command::{Child, Command};
+use crate::features;
 
 /// How much is moved at a time.
 const BLOCK: usize = 256 << 10;
@@ -15,12 +16,36 @@ const BLOCK: usize = 256 << 10;
 /// The compression programs that archives know.
 const PROGRAMS: [&str; 7] = ["compress", "gzip", "bzip2", "xz", "lzop", "lzma", "zstd"];
 
-/// A program that compresses or decompresses what it is fed.
+/// The program of a compression type that archives know.
+///
+/// # Errors
+///
+/// When there is no such type; ENOTSUP when the appliance lacks its program.
 pub(crate) fn program(compress: &str) -> Result<&'static str> {
-    PROGRAMS
+    let program = PROGRAMS
         .into_iter()
         .find(|&name| name == compress)
-        .ok_or_else(|| Error::new(format!("unknown compression type: {compress}")))
+        .ok_or_else(|| {
+            let message = format!("unknown compression type: {compress}");
+            Error::with_errno(Errno::EINVAL, message)
+        })?;
+    require(program)?;
+    Ok(program)
+}
+
+/// Fails unless the appliance has the program of a compression type.
+///
+/// # Errors
+///
+/// ENOTSUP; clients look for "not supported" in the message.
+pub(crate) fn require(program: &str) -> Result<()> {
+    if features::program_exists(program) {
+        return Ok(());
+    }
+    Err(Error::not_supported(format!(
+        "compression type {program} is not supported, because external program '{program}' is \
+         not available in the appliance"
+    )))
 }
 
 /// The file from the library, decompressed.

@@ -17,7 +17,7 @@ use protocol::{FileSender, Result};
 pub(crate) use attributes::Wanted;
 pub(crate) use exclude::{Excludes, check_patterns};
 pub(crate) use extract::{ExtractOptions, extract};
-pub(crate) use filter::{Compressed, Decompressed, program};
+pub(crate) use filter::{Compressed, Decompressed, program, require};
 pub(crate) use pack::{PackOptions, pack};
 pub(crate) use reader::Reader;
 

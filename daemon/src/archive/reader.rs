@@ -7,7 +7,7 @@ use std::io::Read;
 
 use nix::errno::Errno;
 use protocol::{Error, Result};
-use tar::{EntryType, GnuExtSparseHeader, Header};
+use tar::{EntryType, GnuExtSparseHeader, GnuSparseHeader, Header};
 
 use super::member::{ACL_ACCESS, ACL_DEFAULT, Kind, Member, SELINUX, Sparse, XATTR_PREFIX};
 
@@ -274,22 +274,12 @@ impl<R: Read> Reader<R> {
             pieces: Vec::new(),
         };
         let mut more = gnu.is_extended();
-        for piece in &gnu.sparse {
-            let offset = piece.offset().map_err(bad_header)?;
-            sparse
-                .pieces
-                .push((offset, piece.length().map_err(bad_header)?));
-        }
+        add_pieces(&gnu.sparse, &mut sparse.pieces)?;
         while more {
             let mut extension = GnuExtSparseHeader::new();
             let block = self.block()?.ok_or_else(truncated)?;
             extension.as_mut_bytes().copy_from_slice(&block);
-            for piece in &extension.sparse {
-                let offset = piece.offset().map_err(bad_header)?;
-                sparse
-                    .pieces
-                    .push((offset, piece.length().map_err(bad_header)?));
-            }
+            add_pieces(&extension.sparse, &mut sparse.pieces)?;
             if sparse.pieces.len() > PIECES_MAX {
                 return Err(damaged("a file has too many holes"));
             }
@@ -333,6 +323,14 @@ impl<R: Read> Reader<R> {
             }
         }
     }
+}
+
+fn add_pieces(headers: &[GnuSparseHeader], pieces: &mut Vec<(u64, u64)>) -> Result<()> {
+    for piece in headers.iter().filter(|piece| !piece.is_empty()) {
+        let offset = piece.offset().map_err(bad_header)?;
+        pieces.push((offset, piece.length().map_err(bad_header)?));
+    }
+    Ok(())
 }
 
 /// What extended headers say about a file with holes.

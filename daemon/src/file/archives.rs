@@ -1,7 +1,9 @@
 //! Archives and compressed files.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
@@ -12,12 +14,12 @@ use protocol::api::{
 };
 use protocol::{Context, Device, Error, FileIn, FileOut, GuestPath, Result, Sent};
 
+use crate::Daemon;
 use crate::archive::{
     self, Compressed, Decompressed, Excludes, ExtractOptions, PackOptions, Reader, Wanted, cpio,
     initrd,
 };
 use crate::command::Command;
-use crate::{Daemon, features};
 
 /// What fits into a message, nearly.
 const MESSAGE_MAX: u64 = 4 << 20;
@@ -37,6 +39,9 @@ impl ArchivesActions for Daemon {
             },
             keep_directory_links: options.keepdirlink.unwrap_or_default(),
         };
+        // Before anything that an error could be blamed on.
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
+        drop(self.guest.open(&directory, flags)?);
         self.unpack(tarfile, &directory, options.compress, extract)
             .context(&directory)
     }
@@ -240,12 +245,7 @@ fn compressor(ctype: &str, level: Option<i32>) -> Result<Command> {
         "xz" => Some(0..=9),
         _ => return Err(Error::with_errno(Errno::EINVAL, "unknown compression type")),
     };
-    if !features::program_exists(ctype) {
-        return Err(Error::not_supported(format!(
-            "compression type {ctype} is not supported, because the appliance has no program \
-             '{ctype}'"
-        )));
-    }
+    archive::require(ctype)?;
     let command = Command::new(ctype).arg("-c");
     // Callers in some languages say "the default" in this way.
     let Some(level) = level.filter(|&level| level != -1) else {
