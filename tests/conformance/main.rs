@@ -4,4 +4,5 @@
 
 mod appliance;
 mod coverage;
+mod file;
 mod protocol;

@@ -1,0 +1,4 @@
+//! Files of the guest.
+
+mod access;
+mod trees;
