@@ -28,7 +28,9 @@ fn internal_write_takes_every_byte() {
     let mut direct = Direct::mounted();
     let bytes: Vec<u8> = (0..=255).cycle().take(1_000_003).collect();
     direct.internal_write("/a", &bytes).expect("write");
-    direct.internal_write_append("/a", b"\0end").expect("append");
+    direct
+        .internal_write_append("/a", b"\0end")
+        .expect("append");
     assert_eq!(direct.filesize("/a").expect("size"), 1_000_007);
     let part = direct.pread("/a", 300, 999_900).expect("pread");
     assert_eq!(part[..103], bytes[999_900..]);
@@ -74,10 +76,17 @@ fn internal_readdir_lists_what_readdir_does() {
     assert_eq!(kind(b"link"), Some('l'));
     assert_eq!(kind(b"fifo"), Some('f'));
     let inode = direct.lstatns("/d/sub").expect("lstatns").st_ino;
-    assert!(streamed.iter().any(|entry| entry.ino == inode && entry.name == b"sub"));
+    assert!(
+        streamed
+            .iter()
+            .any(|entry| entry.ino == inode && entry.name == b"sub")
+    );
     let mut file = Vec::new();
     assert_eq!(errno(direct.internal_readdir("/none", &mut file)), "ENOENT");
-    assert_eq!(errno(direct.internal_readdir("/d/link", &mut file)), "ENOENT");
+    assert_eq!(
+        errno(direct.internal_readdir("/d/link", &mut file)),
+        "ENOENT"
+    );
     assert!(file.is_empty());
 }
 
@@ -106,8 +115,14 @@ fn lists_have_an_element_for_every_name() {
     assert_eq!(above[0].st_ino, inode("/", &mut direct));
     let links = direct.internal_readlinklist("/d", &names).expect("links");
     assert_eq!(links, [&b""[..], b"", b"a", b"", b"", b""]);
-    assert_eq!(errno(direct.internal_lstatnslist("/d", &["../d"])), "EINVAL");
-    assert_eq!(errno(direct.internal_readlinklist("/d/a", &["a"])), "ENOTDIR");
+    assert_eq!(
+        errno(direct.internal_lstatnslist("/d", &["../d"])),
+        "EINVAL"
+    );
+    assert_eq!(
+        errno(direct.internal_readlinklist("/d/a", &["a"])),
+        "ENOTDIR"
+    );
 }
 
 #[test]
@@ -146,7 +161,10 @@ fn errors_have_the_errno_that_callers_test() {
     assert_eq!(errno(direct.pread("/d", 1, 0)), "EISDIR");
     assert_eq!(errno(direct.truncate_size("/d/a", -1)), "EINVAL");
     assert_eq!(errno(direct.mkfifo(0o644, "/d/a")), "EEXIST");
-    assert_eq!(errno(direct.mktemp("/d/x", &MktempOptions::default())), "EINVAL");
+    assert_eq!(
+        errno(direct.mktemp("/d/x", &MktempOptions::default())),
+        "EINVAL"
+    );
     assert_eq!(errno(direct.wc_l("/d")), "EISDIR");
     assert_eq!(errno(direct.head("/none")), "ENOENT");
     assert_eq!(errno(direct.file("/none")), "ENOENT");
@@ -192,7 +210,9 @@ fn ln_f_never_loses_a_file() {
 #[test]
 fn a_line_of_a_reply_ends_at_a_nul() {
     let mut direct = Direct::mounted();
-    direct.internal_write("/a", b"one\0two\nthree\n").expect("write");
+    direct
+        .internal_write("/a", b"one\0two\nthree\n")
+        .expect("write");
     let expected = [&b"one"[..], b"three"];
     assert_eq!(direct.head("/a").expect("head"), expected);
     assert_eq!(direct.tail("/a").expect("tail"), expected);
@@ -206,7 +226,9 @@ fn zfile_describes_what_is_compressed() {
     const GZIP: &[u8] = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x02\x03\x2b\xc8\x49\xcc\xcc\x53\x28\x49\xad\x28\xe1\x02\x00\xbc\x0c\x90\xd6\x0b\x00\x00\x00";
     let mut direct = Direct::mounted();
     direct.internal_write("/a.gz", GZIP).expect("write");
-    direct.internal_write("/plain", b"plain text\n").expect("write");
+    direct
+        .internal_write("/plain", b"plain text\n")
+        .expect("write");
     for method in ["gzip", "compress"] {
         let said = direct.zfile(method, "/a.gz").expect("zfile");
         assert_eq!(said, b"ASCII text");

@@ -54,7 +54,9 @@ fn rm_rf_removes_many_entries() {
     direct.mkdir("/many").expect("mkdir");
     direct.fill_dir("/many", 9000).expect("fill_dir");
     for number in 0..500 {
-        direct.mkdir_p(&format!("/many/sub{number}/x")).expect("mkdir_p");
+        direct
+            .mkdir_p(&format!("/many/sub{number}/x"))
+            .expect("mkdir_p");
     }
     direct.rm_rf("/many").expect("rm_rf");
     assert_eq!(inodes(&mut direct), before);
@@ -67,7 +69,9 @@ fn rm_rf_removes_what_it_can() {
     direct.mkdir_p("/d/other").expect("mkdir_p");
     direct.fill_dir("/d", 100).expect("fill_dir");
     // A mount point cannot be removed.
-    direct.mount_options("", "/dev/sda", "/d/busy").expect("mount");
+    direct
+        .mount_options("", "/dev/sda", "/d/busy")
+        .expect("mount");
     let error = direct.rm_rf("/d/busy").expect_err("a mount point");
     assert_eq!(error.errno(), "EBUSY");
 }
