@@ -97,6 +97,13 @@ pub(crate) fn enter(disks: &[Attached], daemon: &Path, cmdline: &OsStr) -> Resul
     ] {
         bind(Path::new(file), Path::new(over))?;
     }
+    // Settings of the kernel itself are this machine's.
+    for name in ["/proc/sys/kernel", "/proc/sysrq-trigger"] {
+        if Path::new(name).exists() {
+            bind(Path::new(name), Path::new(name))?;
+            read_only(Path::new(name))?;
+        }
+    }
     udevadm::mirror()?;
     umask(Mode::from_bits_truncate(0o022));
     Ok(())

@@ -1,0 +1,194 @@
+//! Random and damaged messages: each gets its answer, and none ends the daemon.
+
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+use conformance::support::raw::{self, string};
+use conformance::{Direct, DiskSpec};
+use protocol::api;
+use protocol::wire::{Header, PROGRESS_FLAG, STATUS_OK};
+use protocol::xdr::Decoder;
+
+use super::SERIAL;
+
+/// What ends or suspends the daemon, or crashes it, because that is its purpose;
+/// and what reaches this machine's kernel.
+const EXCLUDED: &[&str] = &[
+    "debug",
+    "debug_upload",
+    "drop_caches",
+    "internal_exit",
+    "internal_rhbz914931",
+    "modprobe",
+    "sleep",
+];
+
+/// What a run may take: it stops there, having tested what it could.
+const BUDGET: Duration = Duration::from_secs(15);
+const MESSAGES: usize = 3000;
+
+/// xorshift64*, so that a seed is a test case.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+    }
+
+    fn below(&mut self, limit: usize) -> usize {
+        (self.next() % limit as u64) as usize
+    }
+
+    fn pick<T: Copy>(&mut self, items: &[T]) -> T {
+        items[self.below(items.len())]
+    }
+
+    /// Something that could be an argument.
+    fn argument(&mut self) -> Vec<u8> {
+        const STRINGS: &[&[u8]] = &[
+            b"",
+            b"/",
+            b"/file",
+            b"/lost+found",
+            b"/../../etc/passwd",
+            b"relative",
+            b"/dev/sda",
+            b"/dev/sda1",
+            b"/dev/sdb",
+            b"/dev/sdzz9",
+            b"btrfsvol:/dev/sdb/x",
+            b"ext4",
+            b"gpt",
+            b"md5",
+            b"-x",
+            b"\xff\xfe",
+            b"a\0b",
+        ];
+        match self.below(6) {
+            0 => (self.below(3) as u32).to_be_bytes().to_vec(),
+            1 => self.next().to_be_bytes()[..4].to_vec(),
+            2 => self.next().to_be_bytes().to_vec(),
+            _ => string(self.pick(STRINGS)),
+        }
+    }
+
+    fn body(&mut self) -> Vec<u8> {
+        let mut body: Vec<u8> = (0..self.below(6)).flat_map(|_| self.argument()).collect();
+        for _ in 0..self.below(3) {
+            if !body.is_empty() {
+                let at = self.below(body.len());
+                body[at] = self.next() as u8;
+            }
+        }
+        if self.below(8) == 0 {
+            body.truncate(self.below(body.len() + 1));
+        }
+        body
+    }
+
+    fn header(&mut self) -> Header {
+        let mut header = loop {
+            let action = &api::ACTIONS[self.below(api::ACTIONS.len())];
+            if !EXCLUDED.contains(&action.name) {
+                break Header::call(action.number, SERIAL);
+            }
+        };
+        match self.below(30) {
+            0 => header.program ^= 1 << self.below(32),
+            1 => header.version = self.next() as u32,
+            2 => header.direction = self.next() as i32,
+            3 => header.status = self.next() as i32,
+            4 => header.procedure = 600 + self.below(1 << 20) as u32,
+            5 => header.options = self.next(),
+            6 => header.progress_hint = self.next(),
+            _ => header.options = self.next() & 0x1f & self.next(),
+        }
+        header
+    }
+}
+
+/// Whether the daemon gets as far as looking at the procedure.
+fn looked_at(header: &Header) -> bool {
+    *header
+        == Header {
+            options: header.options,
+            progress_hint: header.progress_hint,
+            ..Header::call(header.procedure, header.serial)
+        }
+}
+
+fn run(seed: u64) {
+    let mut random = Random(seed);
+    let disks = [
+        DiskSpec::Formatted("ext4", 16 << 20),
+        DiskSpec::Blank(16 << 20),
+    ];
+    let mut direct = Direct::start(&disks);
+    direct.mount("/dev/sda", "/").expect("mount");
+    let start = Instant::now();
+    for index in 0..MESSAGES {
+        if start.elapsed() > BUDGET {
+            break;
+        }
+        let header = random.header();
+        let body = random.body();
+        let action = api::action(header.procedure).filter(|_| looked_at(&header));
+        let mut bytes = raw::message(&header, &body);
+        if action.is_some_and(|action| action.file_in) {
+            for _ in 0..random.below(4) {
+                let len = 1 + random.below(8192);
+                bytes.extend(raw::chunk(false, &vec![random.next() as u8; len]));
+            }
+            bytes.extend(raw::chunk(random.below(3) == 0, &[]));
+        }
+        let stream = direct.stream();
+        stream.write_all(&bytes).expect("send");
+        let mut word = raw::word(stream);
+        let name = action.map_or("none", |action| action.name);
+        // A failing upload asks to stop first.
+        while word == protocol::wire::CANCEL_FLAG || word == PROGRESS_FLAG {
+            if word == PROGRESS_FLAG {
+                std::io::Read::read_exact(stream, &mut [0; 24]).expect("progress");
+            }
+            word = raw::word(stream);
+        }
+        let mut reply = vec![0; word as usize];
+        std::io::Read::read_exact(stream, &mut reply).expect("reply");
+        let got = Header::decode(&mut Decoder::new(&reply)).expect("header");
+        assert_eq!(
+            got,
+            header.reply(got.status),
+            "message {index} of seed {seed} ({name})"
+        );
+        if got.status == STATUS_OK && action.is_some_and(|action| action.file_out) {
+            loop {
+                let chunk = raw::receive(stream);
+                if chunk[3] == 1 || chunk[4..8] == [0; 4] {
+                    break;
+                }
+            }
+        }
+    }
+    direct.ping_daemon().expect("the connection goes on");
+    let exit = direct.hang_up();
+    assert_eq!(exit.code, 0, "{exit:?}");
+    assert!(!exit.stderr.contains("internal error"), "{exit:?}");
+}
+
+#[test]
+fn noise_1() {
+    run(0x9e37_79b9_7f4a_7c15);
+}
+
+#[test]
+fn noise_2() {
+    run(0xd1b5_4a32_d192_ed03);
+}
+
+#[test]
+fn noise_3() {
+    run(0x0123_4567_89ab_cdef);
+}
