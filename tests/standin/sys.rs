@@ -42,6 +42,7 @@ const LO_FLAGS_PARTSCAN: u32 = 8;
 mod raw {
     use super::LoopConfig;
     nix::ioctl_none_bad!(loop_ctl_get_free, 0x4C82);
+    nix::ioctl_write_ptr_bad!(set_read_only, 0x125D, i32);
     nix::ioctl_write_ptr_bad!(loop_configure, 0x4C0A, LoopConfig);
 }
 
@@ -84,6 +85,10 @@ pub(crate) fn configure_loop(
     // SAFETY: `config` is the structure that this request reads, laid out as
     // the kernel's, and outlives the call.
     unsafe { raw::loop_configure(device.as_raw_fd(), &config) }?;
+    // A device that its last user made read-only stays so under the next one.
+    let no = 0;
+    // SAFETY: `no` is the integer that this request reads, and outlives the call.
+    unsafe { raw::set_read_only(device.as_raw_fd(), &no) }?;
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::os::unix::net::UnixStream;
 
-use protocol::wire::{Header, MESSAGE_MAX, PROGRESS_FLAG, STATUS_OK};
+use protocol::wire::{CANCEL_FLAG, Header, MESSAGE_MAX, PROGRESS_FLAG, STATUS_OK};
 use protocol::xdr::{Decoder, Encoder};
 
 /// A whole message with its length word.
@@ -74,15 +74,17 @@ pub fn word(stream: &mut UnixStream) -> u32 {
     u32::from_be_bytes(word)
 }
 
-/// The next message; progress is passed over, flags are not.
+/// The next message; progress, and the request to stop sending, are passed over.
 ///
 /// # Panics
 ///
 /// When none comes in time.
 pub fn receive(stream: &mut UnixStream) -> Vec<u8> {
     let mut len = word(stream);
-    while len == PROGRESS_FLAG {
-        stream.read_exact(&mut [0; 24]).expect("progress");
+    while len == PROGRESS_FLAG || len == CANCEL_FLAG {
+        if len == PROGRESS_FLAG {
+            stream.read_exact(&mut [0; 24]).expect("progress");
+        }
         len = word(stream);
     }
     let len = len as usize;

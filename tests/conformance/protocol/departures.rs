@@ -26,14 +26,16 @@ fn session() -> (Vec<u8>, Vec<usize>) {
         raw::chunk(false, b"more"),
         raw::chunk(false, &[]),
     ]);
-    part(&[raw::message(&call("download"), &string(b"/f"))]);
     part(&[raw::message(&call("ping_daemon"), &[])]);
+    // Last: nothing but a cancellation may be sent while it runs.
+    part(&[raw::message(&call("download"), &string(b"/f"))]);
     (bytes, between)
 }
 
 #[test]
 fn the_daemon_ends_wherever_the_client_stops_sending() {
     let (bytes, between) = session();
+    let download = bytes.len();
     let image = template();
     for len in 0..=bytes.len() {
         let mut direct = Direct::start(&[DiskSpec::Image(image.path().to_owned())]);
@@ -44,8 +46,11 @@ fn the_daemon_ends_wherever_the_client_stops_sending() {
         stream.read_to_end(&mut replies).expect("the daemon's end");
         let exit = direct.exit();
         let expected = i32::from(!between.contains(&len));
-        assert_eq!(exit.code, expected, "after {len} bytes: {exit:?}");
-        if expected != 0 {
+        // A library that goes during a download may or may not get all of it.
+        if len != download {
+            assert_eq!(exit.code, expected, "after {len} bytes: {exit:?}");
+        }
+        if exit.code != 0 {
             let last = exit.stderr.lines().last().unwrap_or_default();
             assert!(
                 last.contains("in the middle of a message"),

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use conformance::support::raw::{self, string};
 use conformance::{Direct, DiskSpec};
 use protocol::api;
-use protocol::wire::{Header, PROGRESS_FLAG, STATUS_OK};
+use protocol::wire::{Header, STATUS_OK};
 use protocol::xdr::Decoder;
 
 use super::SERIAL;
@@ -146,17 +146,8 @@ fn run(seed: u64) {
         }
         let stream = direct.stream();
         stream.write_all(&bytes).expect("send");
-        let mut word = raw::word(stream);
         let name = action.map_or("none", |action| action.name);
-        // A failing upload asks to stop first.
-        while word == protocol::wire::CANCEL_FLAG || word == PROGRESS_FLAG {
-            if word == PROGRESS_FLAG {
-                std::io::Read::read_exact(stream, &mut [0; 24]).expect("progress");
-            }
-            word = raw::word(stream);
-        }
-        let mut reply = vec![0; word as usize];
-        std::io::Read::read_exact(stream, &mut reply).expect("reply");
+        let reply = raw::receive(stream);
         let got = Header::decode(&mut Decoder::new(&reply)).expect("header");
         assert_eq!(
             got,
