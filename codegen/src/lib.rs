@@ -9,6 +9,7 @@ use std::sync::Arc;
 pub mod ast;
 mod check;
 mod clauses;
+mod counterparts;
 pub mod diagnostics;
 pub mod emit;
 pub mod lock;
@@ -164,6 +165,22 @@ pub fn compile(idl: &Path, out: &Path) -> anyhow::Result<()> {
         )
     })?;
     emit::rust(&model, out)
+}
+
+/// Checks that the repository at `root` has, for each IDL file with handlers,
+/// the files that belong to it.
+///
+/// # Errors
+///
+/// All diagnostics of the IDL, or all files that are missing.
+pub fn check_repository(root: &Path) -> anyhow::Result<()> {
+    let idl = root.join("idl");
+    println!("cargo::rerun-if-changed={}", idl.display());
+    for folder in counterparts::FOLDERS {
+        println!("cargo::rerun-if-changed={}", root.join(folder).display());
+    }
+    counterparts::check(root, &load(&idl)?)?;
+    Ok(())
 }
 
 /// Compiles the IDL directory `idl` into what the wire tests include.
