@@ -141,6 +141,8 @@ pub(crate) fn all(quick: bool) -> Vec<Measure> {
                 .client
                 .upload(&mut zeroes(inputs.size), "/uploaded")?;
             let rate = rate(inputs.size, start);
+            // Giving up the old file's blocks would be part of the next sample.
+            instance.client.rm_rf("/uploaded")?;
             settle(instance)?;
             Ok(rate)
         }),
