@@ -6,4 +6,7 @@ mod gpt;
 mod ioctl;
 mod parted;
 mod partition;
+mod sfdisk;
+mod swap;
 mod table;
+pub(crate) mod wipe;

@@ -71,7 +71,7 @@ impl Listing {
             let said = output.message();
             let message = format!("parted: {device}: {said}");
             return Err(if said.contains(NO_TABLE) {
-                Error::with_errno(Errno::EINVAL, message)
+                Error::os(Errno::EINVAL, message)
             } else {
                 Error::new(message)
             });

@@ -5,7 +5,7 @@ mod checksums;
 mod contents;
 mod descent;
 mod directories;
-mod fresh;
+pub(crate) mod fresh;
 mod lines;
 mod links;
 mod printable;

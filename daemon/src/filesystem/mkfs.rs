@@ -11,6 +11,7 @@ use protocol::api::{Mke2fsOptions, MkfsActions, MkfsBtrfsOptions, MkfsOptions};
 use protocol::{Context, Device, Error, Result};
 
 use super::{labels, superblock};
+use crate::block::wipe;
 use crate::command::Command;
 use crate::daemon::Daemon;
 use crate::devices::Devices;
@@ -53,7 +54,7 @@ impl MkfsActions for Daemon {
         if let Some(label) = options.label {
             command = command.args(label_option(fstype, label)?);
         }
-        wipe(&device);
+        wipe::prepare(&device);
         command
             // Without `--`, which mkfs(8) would pass on to programs that do not know it. A
             // device's path is no option.
@@ -106,7 +107,7 @@ impl MkfsActions for Daemon {
         if let Some(label) = options.label {
             command = command.arg("--label").arg(OsStr::from_bytes(label));
         }
-        devices.iter().for_each(wipe);
+        devices.iter().for_each(wipe::prepare);
         command
             .operands(devices.iter().map(Device::path))
             .run()
@@ -135,7 +136,7 @@ impl MkfsActions for Daemon {
             .blockscount
             .map(|count| not_negative("blockscount", count))
             .transpose()?;
-        wipe(&device);
+        wipe::prepare(&device);
         command
             .operands([device.path().as_os_str()])
             .args(blocks)
@@ -442,7 +443,7 @@ fn make_journal<'a>(
     device: &Device,
     options: impl IntoIterator<Item = &'a OsStr>,
 ) -> Result<()> {
-    wipe(device);
+    wipe::prepare(device);
     Command::new("mke2fs")
         .args(["-F", "-O", "journal_dev", "-b"])
         .arg(blocksize.to_string())
@@ -455,7 +456,7 @@ fn make_journal<'a>(
 fn make_with_journal(fstype: &str, blocksize: i32, device: &Device, journal: &[u8]) -> Result<()> {
     require_ext(fstype)?;
     let journal = journal_option(journal)?;
-    wipe(device);
+    wipe::prepare(device);
     Command::new("mke2fs")
         .args(["-F", "-t", fstype, "-J"])
         .arg(journal)
@@ -464,18 +465,6 @@ fn make_with_journal(fstype: &str, blocksize: i32, device: &Device, journal: &[u
         .operands([device.path()])
         .run()
         .map(drop)
-}
-
-/// Removes what else is on the device: programs find leftovers of other filesystems that the new
-/// one does not overwrite. A failure shows when the filesystem is made.
-fn wipe(device: &Device) {
-    let result = Command::new("wipefs")
-        .args(["-a", "--force"])
-        .operands([device.path()])
-        .run();
-    if let Err(error) = result {
-        crate::logging::debug(format_args!("wipefs: {device}: {error}"));
-    }
 }
 
 fn require_ext(fstype: &str) -> Result<()> {

@@ -1,0 +1,134 @@
+//! Swap areas.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use protocol::api::{MkswapOptions, SwapActions};
+use protocol::{Context, Device, Error, GuestPath, Result};
+
+use super::wipe;
+use crate::command::Command;
+use crate::{Daemon, udev};
+
+/// What the header of a swap area has room for.
+const MAX_LABEL: usize = 16;
+
+impl SwapActions for Daemon {
+    fn mkswap(&mut self, device: Device, options: MkswapOptions<'_>) -> Result<()> {
+        make(&device, options.label, options.uuid)
+    }
+
+    fn mkswap_l(&mut self, label: &[u8], device: Device) -> Result<()> {
+        make(&device, Some(label), None)
+    }
+
+    fn mkswap_u(&mut self, uuid: &str, device: Device) -> Result<()> {
+        make(&device, None, Some(uuid))
+    }
+
+    fn swapon_device(&mut self, device: Device) -> Result<()> {
+        switch(Switch::On, &device, |command| {
+            command.operands([device.path()])
+        })
+    }
+
+    fn swapoff_device(&mut self, device: Device) -> Result<()> {
+        switch(Switch::Off, &device, |command| {
+            command.operands([device.path()])
+        })
+    }
+
+    fn swapon_file(&mut self, file: GuestPath) -> Result<()> {
+        let area = self.guest.open_regular(&file, OFlag::O_RDONLY)?;
+        switch(Switch::On, &file, |command| command.fd_arg(&area))
+    }
+
+    fn swapoff_file(&mut self, file: GuestPath) -> Result<()> {
+        let area = self.guest.open_regular(&file, OFlag::O_RDONLY)?;
+        switch(Switch::Off, &file, |command| command.fd_arg(&area))
+    }
+
+    fn swapon_label(&mut self, label: &[u8]) -> Result<()> {
+        by_label(Switch::On, label)
+    }
+
+    fn swapoff_label(&mut self, label: &[u8]) -> Result<()> {
+        by_label(Switch::Off, label)
+    }
+
+    fn swapon_uuid(&mut self, uuid: &str) -> Result<()> {
+        switch(Switch::On, uuid, |command| command.args(["-U", uuid]))
+    }
+
+    fn swapoff_uuid(&mut self, uuid: &str) -> Result<()> {
+        switch(Switch::Off, uuid, |command| command.args(["-U", uuid]))
+    }
+
+    fn mkswap_file(&mut self, path: GuestPath) -> Result<()> {
+        let file = self.guest.open_regular(&path, OFlag::O_RDWR)?;
+        Command::new("mkswap")
+            .arg("-f")
+            .fd_arg(&file)
+            .run()
+            .map(drop)
+            .context(path)
+    }
+}
+
+fn make(device: &Device, label: Option<&[u8]>, uuid: Option<&str>) -> Result<()> {
+    let mut command = Command::new("mkswap").arg("-f");
+    if let Some(label) = label {
+        check_label(label)?;
+        command = command.arg("-L").arg(OsString::from_vec(label.to_vec()));
+    }
+    if let Some(uuid) = uuid {
+        command = command.args(["-U", uuid]);
+    }
+    wipe::prepare(device);
+    command.operands([device.path()]).run().context(device)?;
+    udev::settle();
+    Ok(())
+}
+
+#[derive(Clone, Copy)]
+enum Switch {
+    On,
+    Off,
+}
+
+fn by_label(to: Switch, label: &[u8]) -> Result<()> {
+    check_label(label)?;
+    switch(to, String::from_utf8_lossy(label), |command| {
+        command.arg("-L").arg(OsString::from_vec(label.to_vec()))
+    })
+}
+
+fn switch(
+    to: Switch,
+    subject: impl std::fmt::Display,
+    area: impl FnOnce(Command) -> Command,
+) -> Result<()> {
+    let program = match to {
+        Switch::On => "swapon",
+        Switch::Off => "swapoff",
+    };
+    // The links by label and UUID may still be on their way.
+    udev::settle();
+    area(Command::new(program)).run().context(subject)?;
+    Ok(())
+}
+
+fn check_label(label: &[u8]) -> Result<()> {
+    if label.len() <= MAX_LABEL {
+        return Ok(());
+    }
+    Err(Error::with_errno(
+        Errno::EINVAL,
+        format!(
+            "{}: Linux swap labels are limited to {MAX_LABEL} bytes",
+            String::from_utf8_lossy(label)
+        ),
+    ))
+}

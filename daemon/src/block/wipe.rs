@@ -1,0 +1,165 @@
+//! Zeroing, scrubbing and wiping.
+
+mod zeroes;
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::unistd::{UnlinkatFlags, unlinkat};
+use protocol::api::WipeActions;
+use protocol::{Context, Device, Error, GuestPath, Progress, Result};
+
+use super::ioctl;
+use crate::command::Command;
+use crate::{Daemon, logging, udev};
+
+/// How much `zero` overwrites: the superblocks of most filesystems.
+const START: u64 = 128 << 10;
+
+/// How much is read at a time.
+const BLOCK: usize = 1 << 20;
+
+/// What is zero already in units of this size is not written.
+const UNIT: usize = 4096;
+
+impl WipeActions for Daemon {
+    fn zero(&mut self, device: Device, progress: &mut Progress<'_>) -> Result<()> {
+        self.zero_up_to(&device, START, progress)
+    }
+
+    fn zerofree(&mut self, device: Device) -> Result<()> {
+        Command::new("zerofree")
+            .arg(device.path())
+            .run()
+            .context(&device)?;
+        udev::settle();
+        Ok(())
+    }
+
+    fn scrub_device(&mut self, device: Device) -> Result<()> {
+        Command::new("scrub")
+            .operands([device.path()])
+            .run()
+            .context(&device)?;
+        udev::settle();
+        Ok(())
+    }
+
+    fn scrub_file(&mut self, file: GuestPath) -> Result<()> {
+        // What the path leads to is scrubbed and deleted, not a link to it.
+        let target = self.guest.resolve(&file)?;
+        let place = self.guest.parent(&target)?;
+        let content = self.guest.open_regular(&target, OFlag::O_RDWR)?;
+        Command::new("scrub")
+            .fd_arg(&content)
+            .run()
+            .context(&file)?;
+        unlinkat(
+            &place.dir,
+            place.name.as_os_str(),
+            UnlinkatFlags::NoRemoveDir,
+        )
+        .context(&file)
+    }
+
+    fn scrub_freespace(&mut self, dir: GuestPath) -> Result<()> {
+        let place = self.guest.parent(&dir)?;
+        // scrub makes the directory itself, and does not take one that exists.
+        if place.stat().is_ok() {
+            return Err(Error::os(Errno::EEXIST, dir));
+        }
+        Command::new("scrub")
+            .arg("-X")
+            .arg(Path::new(".").join(&place.name))
+            .cwd(&place.dir)
+            .run()
+            .map(drop)
+            .context(&dir)
+    }
+
+    fn zero_device(&mut self, device: Device, progress: &mut Progress<'_>) -> Result<()> {
+        self.zero_up_to(&device, u64::MAX, progress)
+    }
+
+    fn is_zero(&mut self, path: GuestPath) -> Result<bool> {
+        let file = self.guest.open_regular(&path, OFlag::O_RDONLY)?;
+        zeroes::is_zero(file).context(path)
+    }
+
+    fn is_zero_device(&mut self, device: Device) -> Result<bool> {
+        let file = self.devices.open(&device, OFlag::O_RDONLY)?;
+        zeroes::is_zero(file).context(device)
+    }
+
+    fn wipefs(&mut self, device: Device) -> Result<()> {
+        udev::settle();
+        erase_signatures(&device)?;
+        udev::settle();
+        Ok(())
+    }
+
+    fn zero_free_space(&mut self, directory: GuestPath, progress: &mut Progress<'_>) -> Result<()> {
+        zeroes::fill(&self.guest, &directory, progress)
+    }
+}
+
+impl Daemon {
+    /// Makes the first `limit` bytes of a device zero, and writes only where it
+    /// is not so already: a sparse image stays sparse.
+    fn zero_up_to(&self, device: &Device, limit: u64, progress: &mut Progress<'_>) -> Result<()> {
+        let file = self.devices.open(device, OFlag::O_RDWR)?;
+        let size = ioctl::size(&file).context(device)?.min(limit);
+        let mut block = vec![0; BLOCK];
+        let mut position = 0;
+        while position < size {
+            let len = usize::try_from(size - position).map_or(BLOCK, |left| left.min(BLOCK));
+            let part = block.get_mut(..len).unwrap_or_default();
+            file.read_exact_at(part, position).context(device)?;
+            zero_part(&file, part, position).context(device)?;
+            position += u64::try_from(len).unwrap_or(u64::MAX);
+            progress.update(position, size);
+        }
+        file.sync_all().context(device)?;
+        drop(file);
+        udev::settle();
+        Ok(())
+    }
+}
+
+/// Overwrites what is not zero in `part`, which was read from `position`.
+fn zero_part(file: &File, part: &[u8], position: u64) -> std::io::Result<()> {
+    let mut at = position;
+    for unit in part.chunks(UNIT) {
+        if !zeroes::all_zero(unit) {
+            let zeroes = zeroes::ZEROES.get(..unit.len()).unwrap_or_default();
+            file.write_all_at(zeroes, at)?;
+        }
+        at += u64::try_from(unit.len()).unwrap_or_default();
+    }
+    Ok(())
+}
+
+/// Erases the signatures of whatever is on a device.
+///
+/// # Errors
+///
+/// What wipefs said.
+pub(crate) fn erase_signatures(device: &Device) -> Result<()> {
+    Command::new("wipefs")
+        .args(["-a", "--force"])
+        .operands([device.path()])
+        .run()
+        .map(drop)
+}
+
+/// Erases the signatures of what was on a device before something else is made
+/// there: programs find leftovers that the new one does not overwrite. A failure
+/// shows when it is made.
+pub(crate) fn prepare(device: &Device) {
+    if let Err(error) = erase_signatures(device) {
+        logging::debug(format_args!("wipefs: {device}: {error}"));
+    }
+}
