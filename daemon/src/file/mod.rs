@@ -1,6 +1,7 @@
 //! Files of the guest: one module per file of `idl/file/`, and what they share.
 
 mod archives;
+mod attributes;
 mod checksums;
 mod contents;
 mod descent;
@@ -10,6 +11,7 @@ mod lines;
 mod links;
 mod printable;
 mod removal;
+mod search;
 mod status;
 mod text;
 mod transfer;

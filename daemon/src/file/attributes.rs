@@ -1,0 +1,182 @@
+//! Extended attributes, ACLs, capabilities and SELinux contexts.
+
+use std::ffi::OsStr;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+
+use nix::errno::Errno;
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::{Mode, SFlag, fstat};
+use protocol::api::{AttributesActions, Xattr};
+use protocol::{Context, Error, Filename, GuestPath, Result};
+
+use crate::acl::{self, Acl};
+use crate::guest::file_type;
+use crate::{Daemon, xattr};
+
+/// Where the kernel has the daemon's security context.
+const OWN_CONTEXT: &str = "/proc/self/attr/current";
+
+impl AttributesActions for Daemon {
+    fn getxattrs(&mut self, path: GuestPath) -> Result<Vec<Xattr>> {
+        all(&self.guest.handle(&path)?).context(&path)
+    }
+
+    fn lgetxattrs(&mut self, path: GuestPath) -> Result<Vec<Xattr>> {
+        all(&self.guest.handle_nofollow(&path)?).context(&path)
+    }
+
+    fn setxattr(&mut self, xattr: &[u8], val: &[u8], vallen: i32, path: GuestPath) -> Result<()> {
+        let value = checked_value(val, vallen)?;
+        let handle = self.guest.handle(&path)?;
+        xattr::set(&handle, xattr, value).context("setxattr")
+    }
+
+    fn lsetxattr(&mut self, xattr: &[u8], val: &[u8], vallen: i32, path: GuestPath) -> Result<()> {
+        let value = checked_value(val, vallen)?;
+        let handle = self.guest.handle_nofollow(&path)?;
+        xattr::set(&handle, xattr, value).context("setxattr")
+    }
+
+    fn removexattr(&mut self, xattr: &[u8], path: GuestPath) -> Result<()> {
+        let handle = self.guest.handle(&path)?;
+        xattr::remove(&handle, xattr).context("removexattr")
+    }
+
+    fn lremovexattr(&mut self, xattr: &[u8], path: GuestPath) -> Result<()> {
+        let handle = self.guest.handle_nofollow(&path)?;
+        xattr::remove(&handle, xattr).context("removexattr")
+    }
+
+    fn getxattr(&mut self, path: GuestPath, name: &[u8]) -> Result<Vec<u8>> {
+        let handle = self.guest.handle(&path)?;
+        xattr::get(&handle, name).context("getxattr")
+    }
+
+    fn lgetxattr(&mut self, path: GuestPath, name: &[u8]) -> Result<Vec<u8>> {
+        let handle = self.guest.handle_nofollow(&path)?;
+        xattr::get(&handle, name).context("getxattr")
+    }
+
+    fn internal_lxattrlist(&mut self, path: GuestPath, names: Vec<Filename>) -> Result<Vec<Xattr>> {
+        let directory = self.guest.handle(&path)?;
+        let mut found = Vec::new();
+        for name in &names {
+            // A file that cannot be read does not keep the others from it.
+            let attributes = nofollow(&directory, name)
+                .map_err(Error::from)
+                .and_then(|handle| all(&handle));
+            let count = match &attributes {
+                Ok(attributes) => format!("{}\0", attributes.len()).into_bytes(),
+                Err(_) => Vec::new(),
+            };
+            found.push(Xattr {
+                attrname: Vec::new(),
+                attrval: count,
+            });
+            found.extend(attributes.unwrap_or_default());
+        }
+        Ok(found)
+    }
+
+    fn setcon(&mut self, context: &[u8]) -> Result<()> {
+        std::fs::write(OWN_CONTEXT, context).context("setcon")
+    }
+
+    fn getcon(&mut self) -> Result<Vec<u8>> {
+        let mut context = std::fs::read(OWN_CONTEXT).context("getcon")?;
+        while matches!(context.last(), Some(b'\0' | b'\n')) {
+            context.pop();
+        }
+        Ok(context)
+    }
+
+    fn acl_get_file(&mut self, path: GuestPath, acltype: &str) -> Result<String> {
+        let name = acl_attribute(acltype)?;
+        let handle = self.guest.handle(&path)?;
+        let acl = match xattr::get(&handle, name.as_bytes()) {
+            Ok(value) => Acl::from_xattr(&value).context(&path)?,
+            Err(Errno::ENODATA) => {
+                let stat = fstat(&handle).context(&path)?;
+                if name == acl::ACCESS {
+                    Acl::from_mode(stat.st_mode)
+                } else if file_type(&stat) == SFlag::S_IFDIR {
+                    Acl::default()
+                } else {
+                    return Err(Error::os(Errno::EACCES, &path));
+                }
+            }
+            Err(errno) => return Err(Error::os(errno, &path)),
+        };
+        Ok(acl.to_text())
+    }
+
+    fn acl_set_file(&mut self, path: GuestPath, acltype: &str, acl: &str) -> Result<()> {
+        let name = acl_attribute(acltype)?;
+        let parsed =
+            Acl::from_text(acl).with_context(|| format!("could not parse acl string: {acl}"))?;
+        let handle = self.guest.handle(&path)?;
+        let stat = fstat(&handle).context(&path)?;
+        if name == acl::DEFAULT && file_type(&stat) != SFlag::S_IFDIR {
+            return Err(Error::os(Errno::EACCES, &path));
+        }
+        // An empty list is none.
+        if !parsed.is_empty() {
+            parsed.check().context(&path)?;
+        }
+        xattr::set(&handle, name.as_bytes(), &parsed.to_xattr()).context(&path)
+    }
+
+    fn acl_delete_def_file(&mut self, dir: GuestPath) -> Result<()> {
+        let handle = self.guest.handle(&dir)?;
+        match xattr::remove(&handle, acl::DEFAULT.as_bytes()) {
+            Ok(()) | Err(Errno::ENODATA) => Ok(()),
+            Err(errno) => Err(Error::os(errno, &dir)),
+        }
+    }
+}
+
+/// All attributes of a file, sorted by name.
+fn all(file: &impl AsFd) -> Result<Vec<Xattr>> {
+    let all = xattr::all(file).context("listxattr")?;
+    Ok(all
+        .into_iter()
+        .map(|(attrname, attrval)| Xattr { attrname, attrval })
+        .collect())
+}
+
+fn nofollow(directory: &OwnedFd, name: &Filename) -> nix::Result<OwnedFd> {
+    let bytes = name.as_bytes();
+    if matches!(bytes, b"" | b"..") {
+        return Err(Errno::ENOENT);
+    }
+    let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    openat(directory, OsStr::from_bytes(bytes), flags, Mode::empty())
+}
+
+/// The part of a value that is to be set.
+fn checked_value(value: &[u8], len: i32) -> Result<&[u8]> {
+    let len = usize::try_from(len)
+        .map_err(|_| Error::with_errno(Errno::EINVAL, "vallen must not be negative"))?;
+    if len > xattr::VALUE_MAX {
+        return Err(Error::with_errno(
+            Errno::E2BIG,
+            "extended attribute is too large",
+        ));
+    }
+    value.get(..len).ok_or_else(|| {
+        let message = format!("vallen is {len}, but val has only {} bytes", value.len());
+        Error::with_errno(Errno::EINVAL, message)
+    })
+}
+
+fn acl_attribute(acltype: &str) -> Result<&'static str> {
+    match acltype {
+        "access" => Ok(acl::ACCESS),
+        "default" => Ok(acl::DEFAULT),
+        _ => Err(Error::with_errno(
+            Errno::EINVAL,
+            format!("invalid acltype parameter: {acltype}"),
+        )),
+    }
+}

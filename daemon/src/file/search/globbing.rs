@@ -1,0 +1,186 @@
+//! Expanding wildcard patterns inside the guest, as glob(3) does.
+
+use protocol::{Error, GuestPath, Result};
+
+use nix::errno::Errno;
+use nix::sys::stat::SFlag;
+
+use crate::guest::{Guest, file_type};
+use crate::wildcard::{self, Dot};
+
+/// Alternatives that braces may make of one pattern.
+const ALTERNATIVES_MAX: usize = 4096;
+
+/// The paths that match, sorted for each alternative of a brace.
+pub(super) fn expand(guest: &Guest, pattern: &[u8], mark: bool) -> Result<Vec<Vec<u8>>> {
+    let mut patterns = Vec::new();
+    braces(pattern, &mut patterns)?;
+    let mut found = Vec::new();
+    for pattern in &patterns {
+        let mut paths = matches(guest, pattern)?;
+        if mark {
+            for path in &mut paths {
+                if !path.ends_with(b"/") && is_directory(guest, path) {
+                    path.push(b'/');
+                }
+            }
+        }
+        paths.sort();
+        found.append(&mut paths);
+    }
+    Ok(found)
+}
+
+/// The paths that match a pattern without braces, in any order.
+fn matches(guest: &Guest, pattern: &[u8]) -> Result<Vec<Vec<u8>>> {
+    // What has matched so far, exactly as the pattern spells its slashes.
+    let mut bases: Vec<Vec<u8>> = vec![Vec::new()];
+    let mut rest = pattern;
+    while !rest.is_empty() && !bases.is_empty() {
+        let slashes = rest.iter().take_while(|&&byte| byte == b'/').count();
+        let (separator, after) = rest.split_at(slashes);
+        let len = after
+            .iter()
+            .position(|&byte| byte == b'/')
+            .unwrap_or(after.len());
+        let (component, after) = after.split_at(len);
+        rest = after;
+        for base in &mut bases {
+            base.extend_from_slice(separator);
+        }
+        if component.is_empty() {
+            // A slash at the end asks for directories.
+            bases.retain(|base| is_directory(guest, base));
+        } else if wildcard::is_pattern(component) {
+            let mut next = Vec::new();
+            for base in &bases {
+                entries(guest, base, component, &mut next)?;
+            }
+            bases = next;
+        } else {
+            let name = wildcard::unquote(component);
+            for base in &mut bases {
+                base.extend_from_slice(&name);
+            }
+            if rest.is_empty() {
+                bases.retain(|base| exists(guest, base));
+            }
+        }
+    }
+    Ok(bases)
+}
+
+/// Entries of a directory that match. A directory that cannot be read has none.
+fn entries(guest: &Guest, base: &[u8], component: &[u8], found: &mut Vec<Vec<u8>>) -> Result<()> {
+    let Ok(mut dir) = guest.directory(&GuestPath::new(base)?) else {
+        return Ok(());
+    };
+    for entry in dir.iter() {
+        let Ok(entry) = entry else {
+            break;
+        };
+        let name = entry.file_name().to_bytes();
+        if wildcard::matches(component, name, Dot::Explicit) {
+            let mut path = base.to_vec();
+            path.extend_from_slice(name);
+            found.push(path);
+        }
+    }
+    Ok(())
+}
+
+fn exists(guest: &Guest, path: &[u8]) -> bool {
+    GuestPath::new(path).is_ok_and(|path| guest.lstat(&path).is_ok())
+}
+
+fn is_directory(guest: &Guest, path: &[u8]) -> bool {
+    GuestPath::new(path)
+        .and_then(|path| guest.stat(&path))
+        .is_ok_and(|stat| file_type(&stat) == SFlag::S_IFDIR)
+}
+
+/// All that a pattern stands for once its braces are replaced by each of their
+/// alternatives.
+fn braces(pattern: &[u8], out: &mut Vec<Vec<u8>>) -> Result<()> {
+    let mut todo = vec![pattern.to_vec()];
+    while let Some(pattern) = todo.pop() {
+        match first_brace(&pattern) {
+            None => out.push(pattern),
+            Some((before, alternatives, after)) => {
+                for alternative in alternatives.iter().rev() {
+                    todo.push([before, alternative, after].concat());
+                }
+            }
+        }
+        if out.len() + todo.len() > ALTERNATIVES_MAX {
+            return Err(Error::with_errno(
+                Errno::E2BIG,
+                format!("the pattern has more than {ALTERNATIVES_MAX} alternatives"),
+            ));
+        }
+    }
+    Ok(())
+}
+
+/// What stands before the first brace that has an end, its alternatives, and
+/// what stands after it.
+fn first_brace(pattern: &[u8]) -> Option<(&[u8], Vec<&[u8]>, &[u8])> {
+    let mut start = 0;
+    while start < pattern.len() {
+        match pattern.get(start)? {
+            b'\\' => start += 2,
+            // The two together stand for themselves.
+            b'{' if pattern.get(start + 1) == Some(&b'}') => start += 2,
+            b'{' => break,
+            _ => start += 1,
+        }
+    }
+    let inner = pattern.get(start + 1..)?;
+    let mut alternatives = Vec::new();
+    let (mut depth, mut from, mut at) = (0_usize, 0, 0);
+    loop {
+        match inner.get(at)? {
+            b'\\' => at += 1,
+            b'{' => depth += 1,
+            b',' if depth == 0 => {
+                alternatives.push(inner.get(from..at)?);
+                from = at + 1;
+            }
+            b'}' if depth == 0 => {
+                alternatives.push(inner.get(from..at)?);
+                return Some((pattern.get(..start)?, alternatives, inner.get(at + 1..)?));
+            }
+            b'}' => depth -= 1,
+            _ => {}
+        }
+        at += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn alternatives(pattern: &str) -> Vec<String> {
+        let mut out = Vec::new();
+        braces(pattern.as_bytes(), &mut out).unwrap();
+        out.into_iter()
+            .map(|each| String::from_utf8(each).unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn braces_give_alternatives_in_order() {
+        assert_eq!(alternatives("/{b,a}x"), ["/bx", "/ax"]);
+        assert_eq!(
+            alternatives("/{a{1,2},b}{c,d}"),
+            ["/a1c", "/a1d", "/a2c", "/a2d", "/bc", "/bd"]
+        );
+        assert_eq!(alternatives("/{a}"), ["/a"]);
+        assert_eq!(alternatives("/a{}b"), ["/a{}b"]);
+        assert_eq!(alternatives("/a{b"), ["/a{b"]);
+        assert_eq!(alternatives("/\\{a,b}"), ["/\\{a,b}"]);
+        let mut out = Vec::new();
+        assert!(braces("{a,b}".repeat(20).as_bytes(), &mut out).is_err());
+    }
+}
