@@ -5,4 +5,5 @@
 mod appliance;
 mod coverage;
 mod file;
+mod filesystem;
 mod protocol;

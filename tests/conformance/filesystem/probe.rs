@@ -1,0 +1,99 @@
+use std::fs::File;
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use conformance::{Direct, DiskSpec};
+
+/// A disk with two GPT partitions, of which the first is called `first one`.
+const TABLE: &str = "label: gpt
+start=2048, size=20480, name=\"first one\", uuid=11111111-2222-4333-8444-555555555555
+start=22528, size=20480, name=second, uuid=66666666-7777-4888-8999-AAAAAAAAAAAA
+";
+
+fn partitioned() -> Direct {
+    let directory = tempfile::tempdir().expect("tempdir");
+    let image = directory.path().join("image");
+    File::create(&image)
+        .and_then(|file| file.set_len(64 << 20))
+        .expect("image");
+    let mut sfdisk = Command::new("/usr/sbin/sfdisk")
+        .arg("--quiet")
+        .arg(&image)
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("sfdisk");
+    sfdisk
+        .stdin
+        .take()
+        .expect("stdin")
+        .write_all(TABLE.as_bytes())
+        .expect("table");
+    assert!(sfdisk.wait().expect("sfdisk").success());
+    // The daemon has it open: it may go.
+    Direct::start(&[DiskSpec::Image(image), DiskSpec::Blank(8 << 20)])
+}
+
+#[test]
+fn partitions_are_found_by_their_names_and_uuids() {
+    let mut direct = partitioned();
+    let found = direct.findfs_partlabel("first one").expect("name");
+    assert_eq!(found.name(), "/dev/sda1");
+    let found = direct.findfs_partlabel("second").expect("name");
+    assert_eq!(found.name(), "/dev/sda2");
+    let found = direct
+        .findfs_partuuid("66666666-7777-4888-8999-aaaaaaaaaaaa")
+        .expect("UUID");
+    assert_eq!(found.name(), "/dev/sda2");
+    direct.findfs_partlabel("third").expect_err("no such name");
+    direct
+        .findfs_partuuid("66666666-7777-4888-8999-bbbbbbbbbbbb")
+        .expect_err("no such UUID");
+}
+
+#[test]
+fn one_damaged_filesystem_does_not_hide_the_others() {
+    let mut direct = Direct::start(&[
+        DiskSpec::Formatted("btrfs", 256 << 20),
+        DiskSpec::Formatted("ext2", 8 << 20),
+    ]);
+    // The superblock stays; the trees that it points to go.
+    let image = File::options()
+        .write(true)
+        .open(direct.disk(0))
+        .expect("image");
+    for megabyte in 1..64 {
+        std::os::unix::fs::FileExt::write_all_at(&image, &[0; 1 << 20], megabyte << 20)
+            .expect("damage");
+    }
+    image.sync_all().expect("sync");
+    let found: Vec<(String, String)> = direct
+        .list_filesystems()
+        .expect("list")
+        .into_iter()
+        .map(|(mountable, kind)| {
+            (
+                mountable.to_string(),
+                String::from_utf8_lossy(&kind).into_owned(),
+            )
+        })
+        .collect();
+    let expected = [("/dev/sda", "btrfs"), ("/dev/sdb", "ext2")]
+        .map(|(device, kind)| (device.to_owned(), kind.to_owned()));
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn sizes_of_what_cannot_shrink_are_not_supported() {
+    let mut direct = Direct::start(&[DiskSpec::Blank(8 << 20)]);
+    let error = direct.vfs_minimum_size("/dev/sda").expect_err("nothing");
+    assert_eq!(error.errno(), "ENOTSUP", "{error}");
+}
+
+#[test]
+fn an_image_that_is_a_node_is_not_read() {
+    let mut direct = Direct::mounted();
+    direct.mkfifo(0o600, "/pipe").expect("mkfifo");
+    // A pipe without a writer would wait for ever.
+    let error = direct.isoinfo("/pipe").expect_err("a pipe");
+    assert_eq!(error.errno(), "EINVAL", "{error}");
+}
