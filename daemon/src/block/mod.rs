@@ -3,10 +3,10 @@
 mod blockdev;
 mod devices;
 mod gpt;
-mod ioctl;
+pub(crate) mod ioctl;
 mod parted;
 mod partition;
 mod sfdisk;
 mod swap;
-mod table;
+pub(crate) mod table;
 pub(crate) mod wipe;

@@ -1,11 +1,8 @@
 //! Finding every filesystem of the appliance's devices, each device looked at once.
 
-use std::os::unix::fs::FileExt;
-
-use nix::fcntl::OFlag;
 use protocol::{Device, Mountable, Result};
 
-use super::{mapper, superblock, volumes};
+use super::{mapper, partitions, superblock, volumes};
 use crate::command::Command;
 use crate::devices::Devices;
 use crate::{features, logging};
@@ -67,17 +64,12 @@ fn unpartitioned(devices: &Devices, whole: Vec<Device>) -> Result<Vec<Device>> {
 fn partitions(devices: &Devices) -> Result<Vec<Device>> {
     let mut found = Vec::new();
     for disk in devices.disks()?.iter().chain(&devices.md_devices()?) {
-        let partitions = devices.partitions_of(disk)?;
-        if partitions.is_empty() {
-            continue;
-        }
-        let containers = containers(devices, disk);
-        found.extend(partitions.into_iter().filter(|partition| {
-            devices
-                .split(partition)
-                .1
-                .is_none_or(|number| !containers.contains(&number))
-        }));
+        let disk = partitions::of(devices, disk)?;
+        found.extend(
+            disk.iter()
+                .filter(|partition| !partition.is_container())
+                .map(|partition| partition.device.clone()),
+        );
     }
     Ok(found)
 }
@@ -134,141 +126,6 @@ fn logical_volumes() -> Vec<Device> {
         Err(error) => {
             logging::warning(format_args!("list_filesystems: {error}"));
             Vec::new()
-        }
-    }
-}
-
-/// The numbers of the partitions that hold other things than a filesystem: extended MBR
-/// partitions, and what Windows keeps for its dynamic disks, snapshots and itself.
-fn containers(devices: &Devices, disk: &Device) -> Vec<u32> {
-    let read = |at: u64, len: usize| -> Option<Vec<u8>> {
-        let mut bytes = vec![0; len];
-        let file = devices.open(disk, OFlag::O_RDONLY).ok()?;
-        file.read_exact_at(&mut bytes, at).ok()?;
-        Some(bytes)
-    };
-    gpt_containers(&read)
-        .or_else(|| mbr_containers(&read))
-        .unwrap_or_default()
-}
-
-fn mbr_containers(read: &impl Fn(u64, usize) -> Option<Vec<u8>>) -> Option<Vec<u32>> {
-    const ENTRIES: usize = 446;
-    const ENTRY: usize = 16;
-    const TYPE: usize = 4;
-    let sector = read(0, 512)?;
-    if !sector.ends_with(&[0x55, 0xaa]) {
-        return None;
-    }
-    let is_extended = |index: usize| {
-        matches!(
-            sector.get(ENTRIES + index * ENTRY + TYPE),
-            Some(0x05 | 0x0f | 0x85)
-        )
-    };
-    Some(
-        (1..=4)
-            .zip(0..)
-            .filter(|&(_, index)| is_extended(index))
-            .map(|(number, _)| number)
-            .collect(),
-    )
-}
-
-fn gpt_containers(read: &impl Fn(u64, usize) -> Option<Vec<u8>>) -> Option<Vec<u32>> {
-    /// The first three fields of a GUID stand with their least significant byte first.
-    const CONTAINERS: [[u8; 16]; 4] = [
-        // Windows dynamic disk: metadata, 5808C8AA-7E8F-42E0-85D2-E1E90434CFB3
-        [
-            0xaa, 0xc8, 0x08, 0x58, 0x8f, 0x7e, 0xe0, 0x42, 0x85, 0xd2, 0xe1, 0xe9, 0x04, 0x34,
-            0xcf, 0xb3,
-        ],
-        // Windows dynamic disk: data, AF9B60A0-1431-4F62-BC68-3311714A69AD
-        [
-            0xa0, 0x60, 0x9b, 0xaf, 0x31, 0x14, 0x62, 0x4f, 0xbc, 0x68, 0x33, 0x11, 0x71, 0x4a,
-            0x69, 0xad,
-        ],
-        // Microsoft reserved, E3C9E316-0B5C-4DB8-817D-F92DF00215AE
-        [
-            0x16, 0xe3, 0xc9, 0xe3, 0x5c, 0x0b, 0xb8, 0x4d, 0x81, 0x7d, 0xf9, 0x2d, 0xf0, 0x02,
-            0x15, 0xae,
-        ],
-        // Windows snapshots, CADDEBF1-4400-4DE8-B103-12117DCF3CCF
-        [
-            0xf1, 0xeb, 0xdd, 0xca, 0x00, 0x44, 0xe8, 0x4d, 0xb1, 0x03, 0x12, 0x11, 0x7d, 0xcf,
-            0x3c, 0xcf,
-        ],
-    ];
-    /// More than any tool makes; the table is not to be trusted.
-    const MOST_ENTRIES: usize = 4096;
-    const MOST_BYTES: usize = 1 << 20;
-    for sector in [512, 4096] {
-        let header = read(sector, 92)?;
-        if !header.starts_with(b"EFI PART") {
-            continue;
-        }
-        let start = u64::from_le_bytes(header.get(72..80)?.try_into().ok()?);
-        let count = u32::from_le_bytes(header.get(80..84)?.try_into().ok()?) as usize;
-        let size = u32::from_le_bytes(header.get(84..88)?.try_into().ok()?) as usize;
-        let bytes = count.checked_mul(size)?;
-        if size < 16 || count > MOST_ENTRIES || bytes > MOST_BYTES {
-            return None;
-        }
-        let table = read(start.checked_mul(sector)?, bytes)?;
-        return Some(
-            (1..)
-                .zip(table.chunks_exact(size))
-                .filter(|(_, entry)| CONTAINERS.iter().any(|guid| entry.starts_with(guid)))
-                .map(|(number, _)| number)
-                .collect(),
-        );
-    }
-    None
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn reader(image: Vec<u8>) -> impl Fn(u64, usize) -> Option<Vec<u8>> {
-        move |at, len| {
-            let at = usize::try_from(at).ok()?;
-            Some(image.get(at..at.checked_add(len)?)?.to_vec())
-        }
-    }
-
-    #[test]
-    fn extended_partitions_are_containers() {
-        let mut image = vec![0; 8192];
-        assert_eq!(mbr_containers(&reader(image.clone())), None);
-        image[510..512].copy_from_slice(&[0x55, 0xaa]);
-        image[446 + 4] = 0x83;
-        image[446 + 16 + 4] = 0x05;
-        image[446 + 48 + 4] = 0x0f;
-        assert_eq!(mbr_containers(&reader(image.clone())), Some(vec![2, 4]));
-        assert_eq!(gpt_containers(&reader(image)), None);
-    }
-
-    #[test]
-    fn reserved_gpt_partitions_are_containers() {
-        for sector in [512, 4096] {
-            let mut image = vec![0; 64 << 10];
-            image[sector..sector + 8].copy_from_slice(b"EFI PART");
-            image[sector + 72] = 2;
-            image[sector + 80] = 128;
-            image[sector + 84] = 128;
-            let reserved = [
-                0x16, 0xe3, 0xc9, 0xe3, 0x5c, 0x0b, 0xb8, 0x4d, 0x81, 0x7d, 0xf9, 0x2d, 0xf0, 0x02,
-                0x15, 0xae,
-            ];
-            let third = 2 * sector + 2 * 128;
-            image[third..third + 16].copy_from_slice(&reserved);
-            assert_eq!(gpt_containers(&reader(image.clone())), Some(vec![3]));
-            image[sector + 80..sector + 84].copy_from_slice(&[0xff; 4]);
-            assert_eq!(gpt_containers(&reader(image.clone())), None);
-            image[sector + 80..sector + 84].copy_from_slice(&[128, 0, 0, 0]);
-            image[sector + 72..sector + 80].copy_from_slice(&[0xff; 8]);
-            assert_eq!(gpt_containers(&reader(image)), None);
         }
     }
 }

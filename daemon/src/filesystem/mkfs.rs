@@ -2,15 +2,15 @@
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::MetadataExt;
 use std::sync::OnceLock;
 
 use nix::errno::Errno;
-use nix::sys::stat::{major, minor};
+use nix::fcntl::OFlag;
 use protocol::api::{Mke2fsOptions, MkfsActions, MkfsBtrfsOptions, MkfsOptions};
 use protocol::{Context, Device, Error, Result};
 
 use super::{labels, superblock};
+use crate::block::ioctl;
 use crate::block::wipe;
 use crate::command::Command;
 use crate::daemon::Daemon;
@@ -24,7 +24,7 @@ impl MkfsActions for Daemon {
             .args(["-t", fstype])
             .args(unattended(fstype)?);
         if let Some(size) = options.blocksize {
-            command = command.args(block_size(fstype, &device, size)?);
+            command = command.args(block_size(&self.devices, fstype, &device, size)?);
         }
         if let Some(features) = options.features {
             command = command.args(["-O", features]);
@@ -227,13 +227,18 @@ fn fat_knows_mbr() -> Result<bool> {
 }
 
 /// The option by which a type's program takes the block size.
-fn block_size(fstype: &str, device: &Device, size: i32) -> Result<[String; 2]> {
+fn block_size(devices: &Devices, fstype: &str, device: &Device, size: i32) -> Result<[String; 2]> {
     if !is_power_of_two(size) {
         return Err(invalid("block size must be > 0 and a power of 2"));
     }
     let (name, value) = match fstype {
         "vfat" | "msdos" => {
-            let sector = sector_size(device)?;
+            let file = devices.open(device, OFlag::O_RDONLY)?;
+            let sector = ioctl::sector_size(&file)
+                .ok()
+                .and_then(|size| i32::try_from(size).ok())
+                .filter(|size| *size > 0)
+                .ok_or_else(|| Error::new(format!("{device}: unknown sector size")))?;
             let per_cluster = size / sector;
             if !(1..=128).contains(&per_cluster) {
                 return Err(invalid(format!(
@@ -254,22 +259,6 @@ fn block_size(fstype: &str, device: &Device, size: i32) -> Result<[String; 2]> {
         _ => ("-b", size.to_string()),
     };
     Ok([name.to_owned(), value])
-}
-
-/// The logical sector size of a device, in bytes.
-fn sector_size(device: &Device) -> Result<i32> {
-    let number = std::fs::metadata(device.path()).context(device)?.rdev();
-    let dir = format!("/sys/dev/block/{}:{}", major(number), minor(number));
-    // A partition has it from its disk.
-    let read = |place| std::fs::read_to_string(format!("{dir}/{place}/logical_block_size"));
-    let text = read("queue")
-        .or_else(|_| read("../queue"))
-        .context(device)?;
-    text.trim()
-        .parse()
-        .ok()
-        .filter(|size| *size > 0)
-        .ok_or_else(|| Error::new(format!("{device}: unknown sector size")))
 }
 
 /// The option by which a type's program takes the label.

@@ -7,6 +7,7 @@ mod mapper;
 mod minimum_size;
 mod mkfs;
 mod mount;
+mod partitions;
 mod probe;
 mod superblock;
 mod volumes;

@@ -4,11 +4,13 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::os::unix::ffi::OsStringExt;
 
+use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::statvfs::fstatvfs;
 use protocol::api::{Feature, Isoinfo, ProbeActions, Statvfs};
 use protocol::{Context, Device, Error, GuestPath, Host, Mountable, Result};
 
+use super::partitions::{self, Partition};
 use super::{iso9660, listing, mapper, minimum_size, superblock};
 use crate::command::Command;
 use crate::daemon::Daemon;
@@ -68,11 +70,12 @@ impl ProbeActions for Daemon {
     }
 
     fn findfs_partuuid(&mut self, uuid: &str) -> Result<Device> {
-        findfs("PARTUUID", uuid.as_bytes())
+        self.find_partition("PARTUUID", uuid, |partition| partition.has_uuid(uuid))
     }
 
     fn findfs_partlabel(&mut self, label: &[u8]) -> Result<Device> {
-        findfs("PARTLABEL", label)
+        let shown = String::from_utf8_lossy(label);
+        self.find_partition("PARTLABEL", &shown, |partition| partition.has_name(label))
     }
 
     fn blkid(&mut self, device: Device) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
@@ -121,6 +124,31 @@ impl Daemon {
     fn must_be_mounted(&self, device: &Device) -> Result<File> {
         self.mounted_at(device)?
             .ok_or_else(|| Error::new(format!("device not mounted: {device}")))
+    }
+}
+
+impl Daemon {
+    fn find_partition(
+        &self,
+        tag: &str,
+        value: &str,
+        is_wanted: impl Fn(&Partition) -> bool,
+    ) -> Result<Device> {
+        for disk in self
+            .devices
+            .disks()?
+            .iter()
+            .chain(&self.devices.md_devices()?)
+        {
+            let found = partitions::of(&self.devices, disk)?;
+            if let Some(partition) = found.into_iter().find(&is_wanted) {
+                return Ok(partition.device);
+            }
+        }
+        Err(Error::with_errno(
+            Errno::ENOENT,
+            format!("no partition has {tag}={value}"),
+        ))
     }
 }
 

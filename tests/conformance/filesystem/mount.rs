@@ -37,7 +37,12 @@ fn mountables_are_taken_apart() {
     assert_eq!(volume.im_type, 2);
     assert_eq!(volume.im_device, b"/dev/sda");
     assert_eq!(volume.im_volume, b"a/b c");
-    for wrong in ["btrfsvol:/dev/sda", "btrfsvol:/dev/sdz/x", "btrfsvol:", "sda"] {
+    for wrong in [
+        "btrfsvol:/dev/sda",
+        "btrfsvol:/dev/sdz/x",
+        "btrfsvol:",
+        "sda",
+    ] {
         direct.internal_parse_mountable(wrong).expect_err(wrong);
     }
 }
@@ -71,7 +76,9 @@ fn a_file_to_mount_is_a_regular_file_of_the_guest() {
     direct.mkdir("/d").expect("mkdir");
     fs::copy(direct.disk(1), direct.root().join("tmp/image")).expect("an image outside");
     direct.ln_s("../../../tmp/image", "/link").expect("link");
-    direct.mount_loop("/link", "/d").expect_err("a link outside");
+    direct
+        .mount_loop("/link", "/d")
+        .expect_err("a link outside");
     // The second disk by its number, as a guest may have it.
     let disk = fs::metadata(direct.root().join("dev/sdb")).expect("disk");
     let number = std::os::unix::fs::MetadataExt::rdev(&disk);
@@ -102,7 +109,10 @@ fn errors_have_their_numbers() {
     direct.mount("/dev/sdb", "/d").expect("mount");
     assert_eq!(errno(direct.umount("/", &options)), "EBUSY");
     assert_eq!(errno(direct.mount("/dev/sdb", "/nothing")), "ENOENT");
-    assert_eq!(errno(direct.mount("btrfsvol:/dev/sda/x,rw", "/d")), "EINVAL");
+    assert_eq!(
+        errno(direct.mount("btrfsvol:/dev/sda/x,rw", "/d")),
+        "EINVAL"
+    );
     assert_eq!(errno(direct.list_9p().map(drop)), "ENOTSUP");
     assert_eq!(errno(direct.mkmountpoint("/d")), "EEXIST");
     assert_eq!(errno(direct.rmmountpoint("/d")), "EBUSY");

@@ -37,13 +37,13 @@ fn partitioned() -> Direct {
 fn partitions_are_found_by_their_names_and_uuids() {
     let mut direct = partitioned();
     let found = direct.findfs_partlabel("first one").expect("name");
-    assert_eq!(found.name(), "/dev/sda1");
+    assert_eq!(found, "/dev/sda1");
     let found = direct.findfs_partlabel("second").expect("name");
-    assert_eq!(found.name(), "/dev/sda2");
+    assert_eq!(found, "/dev/sda2");
     let found = direct
         .findfs_partuuid("66666666-7777-4888-8999-aaaaaaaaaaaa")
         .expect("UUID");
-    assert_eq!(found.name(), "/dev/sda2");
+    assert_eq!(found, "/dev/sda2");
     direct.findfs_partlabel("third").expect_err("no such name");
     direct
         .findfs_partuuid("66666666-7777-4888-8999-bbbbbbbbbbbb")
