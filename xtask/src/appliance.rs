@@ -77,7 +77,7 @@ pub(crate) fn package_list() -> PathBuf {
 /// Builds the daemon for use, and says where it is.
 pub(crate) fn build_daemon() -> Result<PathBuf> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    process::show(
+    process::run(
         Command::new(cargo).current_dir(repository()).args([
             "build",
             "--quiet",
