@@ -3,6 +3,7 @@
 //! One module per area of actions, and `protocol` for the wire itself.
 
 mod appliance;
+mod block;
 mod coverage;
 mod file;
 mod filesystem;

@@ -348,9 +348,12 @@ pub fn descriptor_path(fd: &impl AsFd) -> PathBuf {
 ///
 /// The errno of the system call.
 pub fn reopen(handle: &impl AsFd, flags: OFlag) -> nix::Result<File> {
-    let flags = (flags - OFlag::O_NOFOLLOW - OFlag::O_CREAT - OFlag::O_EXCL)
-        | OFlag::O_CLOEXEC
-        | OFlag::O_NOCTTY;
+    let mut flags = flags - OFlag::O_NOFOLLOW;
+    // Alone, O_EXCL means something else: that nobody else uses the block device.
+    if flags.contains(OFlag::O_CREAT) {
+        flags -= OFlag::O_CREAT | OFlag::O_EXCL;
+    }
+    let flags = flags | OFlag::O_CLOEXEC | OFlag::O_NOCTTY;
     open(&descriptor_path(handle), flags, Mode::empty()).map(File::from)
 }
 

@@ -340,19 +340,25 @@ mod tests {
     use super::*;
 
     const SECTORS: u64 = 4096;
+    /// The two sizes of sectors that disks have.
+    const SIZES: [u64; 2] = [512, 4096];
     const LINUX: &str = "0FC63DAF-8483-4772-8E79-3D69D8477DE4";
 
     /// A disk with partitions 1 and 3, and both copies of its table.
     fn disk() -> File {
+        disk_of(512)
+    }
+
+    fn disk_of(sector: u64) -> File {
         let file = tempfile::tempfile().expect("file");
-        file.set_len(SECTORS * 512).expect("size");
+        file.set_len(SECTORS * sector).expect("size");
         file.write_all_at(
             &[0, 0, 0, 0, 0xee, 0, 0, 0, 1, 0, 0, 0, 0xff, 0xf, 0, 0],
             446,
         )
         .expect("entry");
         file.write_all_at(&[0x55, 0xaa], 510).expect("signature");
-        let mut header = vec![0; 512];
+        let mut header = vec![0; usize::try_from(sector).expect("small")];
         header[..8].copy_from_slice(SIGNATURE);
         put(&mut header, 8, &0x0001_0000u32.to_le_bytes());
         put(&mut header, HEADER_LEN_AT, &92u32.to_le_bytes());
@@ -381,7 +387,8 @@ mod tests {
     }
 
     fn as_disk(file: &File) -> Disk {
-        Disk::of_file(file.try_clone().expect("clone"), 512)
+        let sector = file.metadata().expect("size").len() / SECTORS;
+        Disk::of_file(file.try_clone().expect("clone"), sector)
     }
 
     fn read(file: &File) -> Option<Gpt> {
@@ -393,12 +400,16 @@ mod tests {
     }
 
     fn lay_waste(file: &File, lba: u64) {
-        file.write_all_at(&[0; 512], lba * 512).expect("write");
+        as_disk(file).write(lba, &[0; 512]).expect("write");
     }
 
     #[test]
     fn changes_reach_both_copies() {
-        let file = disk();
+        SIZES.into_iter().for_each(change_both_copies);
+    }
+
+    fn change_both_copies(sector: u64) {
+        let file = disk_of(sector);
         let mut gpt = read(&file).expect("a GPT");
         gpt.set_name(1, "Größe 日本 🦀").expect("name");
         gpt.set_guid(1, Guid([7; 16])).expect("GUID");

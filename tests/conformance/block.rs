@@ -1,0 +1,4 @@
+//! Disks and partition tables: what guestfish cannot say.
+
+mod devices;
+mod partition;

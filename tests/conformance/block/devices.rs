@@ -1,0 +1,90 @@
+//! Calls that only older libraries send.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::PathBuf;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use conformance::{Direct, DiskSpec};
+
+const SIZE: u64 = 8 << 20;
+
+/// The directory of udev's links for labelled disks, as the daemon sees it.
+fn labels(direct: &Direct) -> PathBuf {
+    let dir = direct.root().join("dev/disk/guestfs");
+    fs::create_dir_all(&dir).expect("directory");
+    dir
+}
+
+#[test]
+fn device_index_counts_whole_disks_from_zero() {
+    let mut direct = Direct::start(&[DiskSpec::Blank(SIZE), DiskSpec::Blank(SIZE)]);
+    direct.part_disk("/dev/sda", "mbr").expect("part_disk");
+    assert_eq!(direct.device_index("/dev/sda").expect("sda"), 0);
+    assert_eq!(direct.device_index("/dev/sdb").expect("sdb"), 1);
+    assert_eq!(direct.device_index("/dev/vdb").expect("vdb"), 1);
+    assert!(direct.device_index("/dev/sda1").is_err());
+    let error = direct.device_index("/dev/sdc").expect_err("no such disk");
+    assert_eq!(error.errno(), "ENOENT");
+}
+
+#[test]
+fn hot_plugged_drives_are_waited_for() {
+    let mut direct = Direct::start(&[DiskSpec::Blank(SIZE)]);
+    let link = labels(&direct).join("later");
+    let udev = {
+        let link = link.clone();
+        thread::spawn(move || {
+            thread::sleep(Duration::from_millis(400));
+            symlink("../../sda", link).expect("link");
+        })
+    };
+    let start = Instant::now();
+    direct.internal_hot_add_drive("later").expect("add");
+    assert!(start.elapsed() >= Duration::from_millis(400));
+    udev.join().expect("thread");
+    let listed = direct.list_disk_labels().expect("labels");
+    assert_eq!(listed, [(b"later".to_vec(), "/dev/sda".to_owned())]);
+
+    direct
+        .internal_hot_remove_drive_precheck("later")
+        .expect("precheck");
+    let udev = thread::spawn(move || {
+        thread::sleep(Duration::from_millis(400));
+        fs::remove_file(link).expect("unlink");
+    });
+    let start = Instant::now();
+    direct.internal_hot_remove_drive("later").expect("remove");
+    assert!(start.elapsed() >= Duration::from_millis(400));
+    udev.join().expect("thread");
+    assert!(direct.list_disk_labels().expect("labels").is_empty());
+}
+
+#[test]
+fn a_drive_in_use_is_not_to_be_removed() {
+    let mut direct = Direct::mounted();
+    symlink("../../sda", labels(&direct).join("root")).expect("link");
+    let error = direct.internal_hot_remove_drive_precheck("root");
+    assert_eq!(error.expect_err("mounted").errno(), "EBUSY");
+    direct.umount("/", &Default::default()).expect("umount");
+    direct
+        .internal_hot_remove_drive_precheck("root")
+        .expect("precheck");
+    let error = direct.internal_hot_remove_drive_precheck("none");
+    assert_eq!(error.expect_err("no such label").errno(), "ENOENT");
+}
+
+#[test]
+fn labels_are_names_not_paths() {
+    let mut direct = Direct::start(&[DiskSpec::Blank(SIZE)]);
+    for label in ["", ".", "..", "../by-path", "a/b"] {
+        for result in [
+            direct.internal_hot_add_drive(label),
+            direct.internal_hot_remove_drive_precheck(label),
+            direct.internal_hot_remove_drive(label),
+        ] {
+            assert_eq!(result.expect_err(label).errno(), "EINVAL", "{label}");
+        }
+    }
+}
