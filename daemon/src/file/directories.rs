@@ -1,5 +1,8 @@
 //! Directories: making, listing and removing.
 
+mod descent;
+mod removal;
+
 use std::ffi::OsStr;
 use std::os::fd::OwnedFd;
 
@@ -13,10 +16,10 @@ use protocol::xdr::Encoder;
 use protocol::{Context, Error, FileOut, FileSender, GuestPath, Result, Sent};
 
 use super::fresh::{self, RANDOM};
-use super::removal::remove_tree;
 use crate::Daemon;
 use crate::command::Command;
 use crate::guest::{Guest, file_type};
+use removal::remove_tree;
 
 /// The mode of a new directory, before the umask.
 const NEW_DIRECTORY: Mode = Mode::from_bits_truncate(0o777);

@@ -4,18 +4,13 @@ mod archives;
 mod attributes;
 mod checksums;
 mod contents;
-mod descent;
 mod directories;
 pub(crate) mod fresh;
-mod lines;
 mod links;
-mod printable;
-mod removal;
 mod search;
 mod status;
 mod text;
 mod transfer;
-mod xattrs;
 
 use std::os::fd::OwnedFd;
 

@@ -1,8 +1,7 @@
 //! What a file is, and its owner, mode and times.
 
 use std::collections::HashSet;
-use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::OsStrExt;
+use std::os::fd::AsFd;
 
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, OFlag};
@@ -17,10 +16,9 @@ use protocol::api::{
 };
 use protocol::{Context, Error, Filename, GuestPath, Progress, Result};
 
-use super::descent::Descent;
-use super::xattrs;
-use crate::Daemon;
 use crate::guest::{Guest, descriptor_path, file_type};
+use crate::walk::Walk;
+use crate::{Daemon, xattr};
 
 /// What a `statns` takes on the wire.
 const STATNS_SIZE: usize = 22 * 8;
@@ -155,7 +153,7 @@ impl StatusActions for Daemon {
             set_mode(&to, from_stat.st_mode & PERMISSIONS).context(&dest)?;
         }
         if options.xattributes.unwrap_or(all) {
-            xattrs::copy(&from, &src, &to, &dest)?;
+            copy_xattrs((&from, &src), (&to, &dest))?;
         }
         Ok(())
     }
@@ -192,8 +190,18 @@ impl StatusActions for Daemon {
     }
 }
 
+/// Copies all extended attributes, replacing those of the same names.
+fn copy_xattrs(from: (&impl AsFd, &GuestPath), to: (&impl AsFd, &GuestPath)) -> Result<()> {
+    for name in xattr::list(from.0).context(from.1)? {
+        let subject = |path: &GuestPath| format!("{path}: {}", String::from_utf8_lossy(&name));
+        let value = xattr::get(from.0, &name).with_context(|| subject(from.1))?;
+        xattr::set(to.0, &name, &value).with_context(|| subject(to.1))?;
+    }
+    Ok(())
+}
+
 /// Changes the mode of what a handle (`O_PATH`) stands for.
-fn set_mode(handle: &impl std::os::fd::AsFd, mode: u32) -> nix::Result<()> {
+fn set_mode(handle: &impl AsFd, mode: u32) -> nix::Result<()> {
     fchmodat(
         AT_FDCWD,
         &descriptor_path(handle),
@@ -203,7 +211,7 @@ fn set_mode(handle: &impl std::os::fd::AsFd, mode: u32) -> nix::Result<()> {
 }
 
 /// Changes the owner of what a handle (`O_PATH`) stands for; `u32::MAX` keeps it.
-fn set_owner(handle: &impl std::os::fd::AsFd, owner: u32, group: u32) -> nix::Result<()> {
+fn set_owner(handle: &impl AsFd, owner: u32, group: u32) -> nix::Result<()> {
     fchownat(
         handle,
         "",
@@ -264,42 +272,18 @@ fn statns(stat: &FileStat) -> Statns {
 
 /// The space of a tree in KiB, each file counted once.
 fn disk_usage(guest: &Guest, path: &GuestPath) -> Result<i64> {
-    let place = guest.parent(path)?;
-    let top = place.stat().context(path)?;
+    let top = guest.handle_nofollow(path)?;
+    let stat = fstat(&top).context(path)?;
     let mut usage = Usage::default();
-    usage.add(&top);
-    if file_type(&top) == SFlag::S_IFDIR {
-        let mut descent = Descent::new(place.dir);
-        let mut pending = vec![vec![place.name]];
-        while let Some(names) = pending.last_mut() {
-            let Some(name) = names.pop() else {
-                pending.pop();
-                if descent.leave().context(path)?.is_none() {
-                    break;
-                }
-                continue;
-            };
-            let below = measure(&mut descent, &name, &mut usage)
-                .with_context(|| descent.describe(path, &name))?;
-            pending.push(below);
+    usage.add(&stat);
+    if file_type(&stat) == SFlag::S_IFDIR {
+        let mut walk = Walk::new(&top).context(path)?;
+        while let Some(entry) = walk.next().context(path)? {
+            let stat = entry.stat();
+            usage.add(&stat.with_context(|| path.join(entry.path))?);
         }
     }
     Ok(usage.blocks.saturating_add(1) / 2)
-}
-
-/// Adds the entries of the directory `name`; returns its subdirectories.
-fn measure(descent: &mut Descent, name: &OsStr, usage: &mut Usage) -> nix::Result<Vec<OsString>> {
-    descent.enter(name)?;
-    let mut subdirectories = Vec::new();
-    descent.entries(|dir, entry| {
-        let stat = fstatat(dir, entry.file_name(), AtFlags::AT_SYMLINK_NOFOLLOW)?;
-        usage.add(&stat);
-        if file_type(&stat) == SFlag::S_IFDIR {
-            subdirectories.push(OsStr::from_bytes(entry.file_name().to_bytes()).to_owned());
-        }
-        Ok::<(), Errno>(())
-    })?;
-    Ok(subdirectories)
 }
 
 #[derive(Default)]

@@ -1,5 +1,8 @@
 //! Parts, counts, kinds and dumps of file contents.
 
+mod lines;
+mod printable;
+
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
@@ -10,8 +13,8 @@ use nix::sys::stat::SFlag;
 use protocol::api::TextActions;
 use protocol::{Context, DeviceOrPath, Error, GuestPath, Result};
 
-use super::lines;
-use super::printable::{self, Encoding};
+use printable::Encoding;
+
 use crate::Daemon;
 use crate::command::Command;
 use crate::guest::file_type;
