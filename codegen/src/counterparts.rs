@@ -154,8 +154,9 @@ mod tests {
             .to_string();
         assert!(text.contains("there is no daemon/src/block/x.rs"), "{text}");
         assert!(text.contains("cargo xtask stub x_do"), "{text}");
-        assert!(
+        assert_eq!(
             text.contains("there is no tests/differential/block/x*.gfs"),
+            super::SCRIPTS_REQUIRED,
             "{text}"
         );
         assert!(check(root.path(), &model("pending;")).is_ok());

@@ -194,8 +194,8 @@ impl fmt::Display for Diagnostics {
             writeln!(f, "{diagnostic}")?;
         }
         match self.list.len() {
-            1 => write!(f, "1 error in the IDL"),
-            n => write!(f, "{n} errors in the IDL"),
+            1 => write!(f, "1 error"),
+            n => write!(f, "{n} errors"),
         }
     }
 }

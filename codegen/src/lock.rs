@@ -21,6 +21,9 @@ const PREAMBLE: &str = "\
 # line that is here. Never edit or remove a line.
 ";
 
+/// While an action is being drafted, each build locks it as it is then.
+const UNCOMMITTED: &str = "a line that was never committed goes with 'git checkout idl/wire.lock'";
+
 /// A line of the lock: what it is about, and all of it.
 struct Line {
     key: String,
@@ -81,7 +84,7 @@ pub(crate) fn check(
                     ),
                 )
                 .hint(format!(
-                    "clients rely on '{}'; make a new structure instead",
+                    "clients rely on '{}'; make a new structure instead; {UNCOMMITTED}",
                     line.text
                 ))
             },
@@ -126,7 +129,7 @@ pub(crate) fn check(
                     ),
                 )
                 .hint(format!(
-                    "clients rely on '{}'; numbers are forever; the next free one is {next}",
+                    "clients rely on '{}'; numbers are forever; the next free one is {next}; {UNCOMMITTED}",
                     line.text
                 ))
             },
@@ -149,7 +152,7 @@ pub(crate) fn check(
                         ),
                     )
                     .hint(format!(
-                        "clients rely on '{}'; give the new option the next bit",
+                        "clients rely on '{}'; give the new option the next bit; {UNCOMMITTED}",
                         line.text
                     ))
                 },
@@ -161,7 +164,7 @@ pub(crate) fn check(
     for line in lines.iter().filter(|line| !present.contains(&line.key)) {
         wrong.push(
             Diagnostic::new(&line.span, format!("{} is gone from the IDL", line.key))
-                .hint("clients still send it; bring it back, and mark an action 'retired VERSION;' if current clients do not"),
+                .hint(format!("clients still send it; bring it back, and mark an action 'retired VERSION;' if current clients do not; {UNCOMMITTED}")),
         );
     }
     added
