@@ -123,7 +123,7 @@ impl Acl {
                     break;
                 }
                 entries.push(Entry::from_text(part, &mut names).ok_or_else(|| {
-                    Error::with_errno(Errno::EINVAL, format!("'{part}' is no entry of an ACL"))
+                    Error::os(Errno::EINVAL, format!("'{part}' is no entry of an ACL"))
                 })?);
             }
         }

@@ -169,7 +169,8 @@ impl SearchActions for Daemon {
                 }
             }
             if !last || ends_in_slash {
-                super::open_directory(&self.guest, &found)?;
+                self.guest
+                    .open(&found, OFlag::O_PATH | OFlag::O_DIRECTORY)?;
             }
         }
         Ok(found.into_bytes())
