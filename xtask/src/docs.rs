@@ -14,30 +14,8 @@ pub(crate) struct Args {
 
 impl Args {
     pub(crate) fn run(self) -> Result<()> {
-        let folder = crate::repository().join("docs/reference");
         let pages = codegen::emit::reference(&crate::model()?);
-        let mut stale: Vec<PathBuf> = Vec::new();
-        for (path, text) in &pages {
-            let path = folder.join(path);
-            if std::fs::read_to_string(&path).is_ok_and(|old| old == *text) {
-                continue;
-            }
-            if !self.check {
-                let parent = path.parent().unwrap_or(&folder);
-                std::fs::create_dir_all(parent).with_context(|| parent.display().to_string())?;
-                std::fs::write(&path, text).with_context(|| path.display().to_string())?;
-            }
-            stale.push(path);
-        }
-        for path in existing(&folder)? {
-            if pages.iter().any(|(page, _)| folder.join(page) == path) {
-                continue;
-            }
-            if !self.check {
-                std::fs::remove_file(&path).with_context(|| path.display().to_string())?;
-            }
-            stale.push(path);
-        }
+        let stale = stale(&pages)?;
         if self.check && !stale.is_empty() {
             let names: Vec<String> = stale
                 .iter()
@@ -48,9 +26,39 @@ impl Args {
                 names.join("\n")
             );
         }
+        for path in &stale {
+            let page = pages.iter().find(|(page, _)| folder().join(page) == *path);
+            match page {
+                None => std::fs::remove_file(path),
+                Some((_, text)) => path
+                    .parent()
+                    .map_or(Ok(()), std::fs::create_dir_all)
+                    .and_then(|()| std::fs::write(path, text)),
+            }
+            .with_context(|| path.display().to_string())?;
+        }
         println!("{} pages, {} changed", pages.len(), stale.len());
         Ok(())
     }
+}
+
+fn folder() -> PathBuf {
+    crate::repository().join("docs/reference")
+}
+
+/// The files that are not what they should be, or should not be there.
+fn stale(pages: &[(PathBuf, String)]) -> Result<Vec<PathBuf>> {
+    let folder = folder();
+    let mut stale = Vec::new();
+    for (page, text) in pages {
+        let path = folder.join(page);
+        if std::fs::read_to_string(&path).ok().as_ref() != Some(text) {
+            stale.push(path);
+        }
+    }
+    let is_page = |path: &PathBuf| pages.iter().any(|(page, _)| folder.join(page) == *path);
+    stale.extend(existing(&folder)?.into_iter().filter(|path| !is_page(path)));
+    Ok(stale)
 }
 
 /// The pages that are there.
@@ -65,11 +73,24 @@ fn existing(folder: &Path) -> Result<Vec<PathBuf>> {
             let path = entry.with_context(|| folder.display().to_string())?.path();
             if path.is_dir() {
                 folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "md") {
+            } else {
                 pages.push(path);
             }
         }
     }
     pages.sort();
     Ok(pages)
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_reference_is_current() {
+        let pages = codegen::emit::reference(&crate::model().expect("the IDL is right"));
+        let stale = super::stale(&pages).expect("the reference can be read");
+        assert!(
+            stale.is_empty(),
+            "run 'cargo xtask docs' and commit: {stale:?}"
+        );
+    }
 }

@@ -1,4 +1,5 @@
-//! The API reference: Markdown, one page per IDL file and one that lists them.
+//! The API reference: Markdown, one page per IDL file and one that lists them;
+//! and the protocol as an `.x` file.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -16,7 +17,10 @@ use crate::model::{
 #[must_use]
 pub fn reference(model: &Model) -> Vec<(PathBuf, String)> {
     let links = Links::new(model);
-    let mut pages = vec![(PathBuf::from("README.md"), contents(model))];
+    let mut pages = vec![
+        (PathBuf::from("README.md"), contents(model)),
+        (PathBuf::from("guestfs_protocol.x"), super::x(model)),
+    ];
     for module in &model.modules {
         let path = PathBuf::from(&module.area).join(format!("{}.md", module.name));
         pages.push((path, page(module, &links)));
@@ -80,7 +84,9 @@ fn shown(module: &Module) -> impl Iterator<Item = &Action> {
 }
 
 fn contents(model: &Model) -> String {
-    let mut text = String::from("# Reference\n\nGenerated from `idl/` by `cargo xtask docs`.\n");
+    let mut text = String::from(
+        "# Reference\n\nGenerated from `idl/` by `cargo xtask docs`. The wire format of every call is in\n[guestfs_protocol.x](guestfs_protocol.x).\n",
+    );
     let mut area = "";
     for module in &model.modules {
         if module.area != area {
@@ -201,6 +207,9 @@ fn describe_action(text: &mut String, action: &Action, links: &Links<'_>) {
 /// One short sentence per property.
 fn facts(action: &Action, links: &Links<'_>) -> Vec<String> {
     let mut facts = vec![format!("Since {}.", action.since)];
+    if action.pending {
+        facts.push("Not implemented yet: fails with ENOTSUP.".to_owned());
+    }
     match action.visibility {
         Visibility::Public => {}
         Visibility::Internal => facts.push("Internal: only the library calls it.".to_owned()),
