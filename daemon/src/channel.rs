@@ -205,6 +205,28 @@ mod tests {
     }
 
     #[test]
+    fn serial_lines_become_raw() {
+        use nix::sys::termios::{InputFlags, LocalFlags, OutputFlags};
+        let line = nix::pty::openpty(None, None).unwrap();
+        let settings = || tcgetattr(&line.slave).unwrap();
+        assert!(settings().local_flags.contains(LocalFlags::ECHO));
+        make_raw(&line.slave, Path::new("line"));
+        let cooked = LocalFlags::ECHO | LocalFlags::ICANON | LocalFlags::ISIG;
+        assert!(!settings().local_flags.intersects(cooked));
+        assert!(
+            !settings()
+                .input_flags
+                .intersects(InputFlags::ICRNL | InputFlags::IXON)
+        );
+        assert!(!settings().output_flags.contains(OutputFlags::OPOST));
+        // What is no terminal is left alone.
+        make_raw(
+            &std::fs::File::open("/dev/null").unwrap(),
+            Path::new("null"),
+        );
+    }
+
+    #[test]
     fn listening_takes_one_connection() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("socket");

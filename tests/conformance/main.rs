@@ -4,6 +4,7 @@
 
 mod appliance;
 mod block;
+mod command_line;
 mod coverage;
 mod file;
 mod filesystem;

@@ -28,10 +28,10 @@ fn help_lists_what_there_is() {
 fn a_shell_runs_in_the_appliance() {
     let mut direct = Direct::mounted();
     let text = debug(&mut direct, "sh", &["echo", "out;", "echo err >&2"]).expect("sh");
-    assert_eq!(text, "out\nerr\n");
+    assert_eq!(text, "out\nerr");
     direct.mkdir("/in-the-guest").expect("mkdir");
     let text = debug(&mut direct, "sh", &["ls -d $root/in-* /dev/${sd}a"]).expect("sh");
-    assert_eq!(text, "/dev/sda\n/sysroot/in-the-guest\n");
+    assert_eq!(text, "/dev/sda\n/sysroot/in-the-guest");
     let error = debug(&mut direct, "sh", &["echo no; exit 3"]).expect_err("exit 3");
     assert_eq!(error.to_string(), "no");
     assert_eq!(refused(&mut direct, "sh", &[]), "EINVAL");
@@ -67,7 +67,7 @@ fn the_environment_can_be_seen_and_set() {
     let text = debug(&mut direct, "env", &[]).expect("env");
     assert!(text.lines().any(|line| line == "ADDED=some value"));
     let text = debug(&mut direct, "sh", &["echo $ADDED"]).expect("sh");
-    assert_eq!(text, "some value\n");
+    assert_eq!(text, "some value");
     assert_eq!(refused(&mut direct, "setenv", &["ADDED"]), "EINVAL");
     assert_eq!(refused(&mut direct, "setenv", &["A=B", "x"]), "EINVAL");
 }
@@ -261,7 +261,7 @@ fn a_file_is_put_into_the_appliance() {
         .debug_upload(&mut content.as_bytes(), "/tmp/uploaded", 0o666)
         .expect("upload");
     let text = debug(&mut direct, "sh", &["stat -c %a:%s /tmp/uploaded"]).expect("sh");
-    assert_eq!(text, "644:50000\n");
+    assert_eq!(text, "644:50000");
     direct
         .debug_upload(&mut "x".as_bytes(), "/tmp/uploaded", 0o600)
         .expect("upload");
