@@ -1,1 +1,7 @@
 //! The appliance lane: a virtual machine, driven by unmodified clients.
+//!
+//! A boot is slow, so each test boots once and does many things.
+
+mod guestfish;
+mod python;
+mod verbose;

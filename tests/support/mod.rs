@@ -1,4 +1,5 @@
 //! The parts of the harness.
 
+pub mod boot;
 pub mod direct;
 pub mod raw;

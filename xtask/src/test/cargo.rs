@@ -122,7 +122,10 @@ fn nextest_tally(lines: &[String]) -> Tally {
         .iter()
         .any(|word| line.starts_with(&format!("{word} [")))
         {
-            let name = line.split(']').nth(1).unwrap_or_default().trim().to_owned();
+            // Before the name there may be its number, as in `(2/3)`.
+            let name = line.split(']').nth(1).unwrap_or_default();
+            let name = name.split_once(')').map_or(name, |(_, name)| name);
+            let name = name.trim().to_owned();
             if !tally.failed.contains(&name) {
                 tally.failed.push(name);
             }
@@ -176,7 +179,7 @@ mod tests {
              ------------\n     Summary [   0.01s] 3 tests run: 1 passed (1 slow), 1 failed, 1 timed out, 9 skipped\n",
         ));
         assert_eq!((tally.passed, tally.skipped), (1, 0));
-        assert_eq!(tally.failed, ["(2/3) crate tests::b", "see above"]);
+        assert_eq!(tally.failed, ["crate tests::b", "see above"]);
         let one = nextest_tally(&lines(
             "     Summary [   0.01s] 1 test run: 1 passed, 0 skipped\n",
         ));

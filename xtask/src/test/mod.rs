@@ -153,9 +153,14 @@ impl Args {
                 let mut environment = kvm::environment();
                 let path = directory.to_string_lossy().into_owned();
                 environment.push(("LIBGUESTFS_PATH", &path));
+                let cache = crate::demo::cache(&directory);
+                std::fs::create_dir_all(&cache)?;
+                let cache_path = cache.to_string_lossy().into_owned();
+                environment.push(("LIBGUESTFS_CACHEDIR", &cache_path));
                 let mut tally = tests("appliance", &environment)?;
                 let place = Place::Appliance {
                     appliance: Some(directory.clone()),
+                    cache,
                 };
                 let scripts = differential::scripts(&self.filter, true)?;
                 tally.add(differential::compare(&scripts, &place)?);
@@ -171,7 +176,11 @@ impl Args {
                 differential::record(&differential::scripts(&self.filter, false)?, &place)
             }
             Lane::Appliance => {
-                let place = Place::Appliance { appliance: None };
+                let cache = workshop::directory()?.join("boot-stock");
+                let place = Place::Appliance {
+                    appliance: None,
+                    cache,
+                };
                 differential::record(&differential::scripts(&self.filter, true)?, &place)
             }
             Lane::Unit | Lane::Direct => bail!("there is nothing to record in this lane"),
