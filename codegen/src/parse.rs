@@ -1,4 +1,4 @@
-//! Text to [`ast`]: the shapes of `idl.pest`.
+//! Text to [`ast`](crate::ast): the shapes of `idl.pest`.
 
 use std::sync::Arc;
 
