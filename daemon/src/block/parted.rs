@@ -67,6 +67,8 @@ impl Listing {
             .operands([device.path()])
             .args(["unit", "b", "print"])
             .output()?;
+        // parted opens the disk for writing, and udev looks at it when it is closed.
+        udev::settle();
         if output.code != 0 {
             let said = output.message();
             let message = format!("parted: {device}: {said}");
