@@ -1,5 +1,6 @@
 //! A running program, with its pipes.
 
+use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::process::ChildStdin;
@@ -18,8 +19,8 @@ const BLOCK: usize = 64 << 10;
 
 /// A running program whose stdin and stdout are pipes to here.
 ///
-/// Reading and writing never deadlock on what the program says on stderr: it
-/// is taken along meanwhile. A `Child` that is dropped before
+/// Reading and writing never deadlock: what the program says on stderr is taken
+/// along meanwhile, and what it prints while it is being fed is kept for reading. A `Child` that is dropped before
 /// [`Child::finish`] is killed with everything that it started, and reaped.
 #[derive(Debug)]
 pub struct Child {
@@ -28,6 +29,9 @@ pub struct Child {
     stdin: Option<ChildStdin>,
     stdout: Option<OwnedFd>,
     stderr: Option<OwnedFd>,
+    /// Printed while the program was being fed.
+    printed: VecDeque<u8>,
+    stdout_limit: usize,
     said: Vec<u8>,
     said_more: bool,
     status_in_error: bool,
@@ -39,6 +43,7 @@ impl Child {
         name: String,
         mut process: std::process::Child,
         stdout: Option<OwnedFd>,
+        stdout_limit: usize,
         status_in_error: bool,
     ) -> Result<Self> {
         let child = Self {
@@ -47,6 +52,8 @@ impl Child {
             stdout: stdout.or_else(|| process.stdout.take().map(OwnedFd::from)),
             stderr: process.stderr.take().map(OwnedFd::from),
             process,
+            printed: VecDeque::new(),
+            stdout_limit,
             said: Vec::new(),
             said_more: false,
             status_in_error,
@@ -78,6 +85,7 @@ impl Child {
     /// What the program said on stderr; when it was killed by a signal.
     pub fn finish(mut self) -> Result<()> {
         self.close_stdin();
+        self.printed.clear();
         let mut block = [0; 4096];
         while self.read_some(&mut block).context(&self.name)? > 0 {}
         let (name, status) = (self.name.clone(), self.status_in_error);
@@ -106,6 +114,9 @@ impl Child {
     /// EPIPE when it no longer reads; [`Child::failure`] tells why.
     pub fn exchange(&mut self, input: &[u8], output: &mut [u8]) -> nix::Result<Exchanged> {
         let mut exchanged = Exchanged::default();
+        if !self.printed.is_empty() {
+            exchanged.taken = Some(self.read_some(output)?);
+        }
         while exchanged == Exchanged::default() {
             let ready = self.wait_for(self.stdin.is_some(), true)?;
             if ready.stdout {
@@ -199,6 +210,9 @@ impl Child {
         if buf.is_empty() {
             return Ok(0);
         }
+        if !self.printed.is_empty() {
+            return Ok(self.printed.read(buf).unwrap_or_default());
+        }
         while self.stdout.is_some() {
             if self.wait_for(false, true)?.stdout
                 && let Some(n) = self.take_stdout(buf)?
@@ -223,6 +237,18 @@ impl Child {
             Err(Errno::EAGAIN | Errno::EINTR) => Ok(None),
             Err(errno) => Err(errno),
         }
+    }
+
+    /// A program that cannot print does not read either.
+    fn keep_stdout(&mut self) -> nix::Result<()> {
+        let mut block = [0; 4096];
+        let n = self.take_stdout(&mut block)?.unwrap_or_default();
+        if self.printed.len() + n > self.stdout_limit {
+            return Err(Errno::EFBIG);
+        }
+        self.printed
+            .extend(block.get(..n).unwrap_or_default().iter());
+        Ok(())
     }
 
     fn give_stdin(&mut self, bytes: &[u8]) -> nix::Result<usize> {
@@ -307,7 +333,9 @@ impl Write for Child {
                 Err(Errno::EINTR) => continue,
                 result => return Ok(result?),
             }
-            self.wait_for(true, false)?;
+            if self.wait_for(true, true)?.stdout {
+                self.keep_stdout()?;
+            }
         }
     }
 

@@ -285,7 +285,7 @@ impl Command {
             None
         };
         let child = command.spawn().context(&name)?;
-        Child::new(name, child, both, self.status_in_error)
+        Child::new(name, child, both, self.stdout_limit, self.status_in_error)
     }
 
     fn name(&self) -> String {

@@ -210,6 +210,22 @@ fn a_stream_survives_a_talkative_program() {
 }
 
 #[test]
+fn a_program_may_print_while_it_is_fed() {
+    let mut child = Command::new("cat").spawn().unwrap();
+    let input: Vec<u8> = (0..400_000u32).flat_map(u32::to_le_bytes).collect();
+    child.write_all(&input).unwrap();
+    child.close_stdin();
+    let mut output = Vec::new();
+    child.read_to_end(&mut output).unwrap();
+    child.finish().unwrap();
+    assert!(output == input);
+
+    let mut child = Command::new("cat").stdout_limit(100_000).spawn().unwrap();
+    let error = child.write_all(&input).unwrap_err();
+    assert_eq!(error.raw_os_error(), Some(Errno::EFBIG as i32));
+}
+
+#[test]
 fn a_broken_stream_is_explained_by_the_program() {
     let mut child = sh("echo no space left >&2; exit 1").spawn().unwrap();
     let broken = loop {
