@@ -1,5 +1,7 @@
 //! Filesystems: what the scripts of the differential lane cannot reach.
 
+mod ext;
 mod mkfs;
 mod mount;
 mod probe;
+mod xfs;

@@ -7,6 +7,6 @@ pub(crate) mod ioctl;
 mod parted;
 mod partition;
 mod sfdisk;
-mod swap;
+pub(crate) mod swap;
 pub(crate) mod table;
 pub(crate) mod wipe;

@@ -120,7 +120,12 @@ fn switch(
     Ok(())
 }
 
-fn check_label(label: &[u8]) -> Result<()> {
+/// Checks that a label fits in a swap header.
+///
+/// # Errors
+///
+/// EINVAL when it is too long.
+pub(crate) fn check_label(label: &[u8]) -> Result<()> {
     if label.len() <= MAX_LABEL {
         return Ok(());
     }

@@ -1,5 +1,6 @@
 //! Handlers of `idl/filesystem/`: filesystems: mounting, making, checking, describing.
 
+mod ext;
 mod iso9660;
 mod labels;
 mod listing;
@@ -10,4 +11,6 @@ mod mount;
 mod partitions;
 mod probe;
 mod superblock;
+mod upkeep;
 mod volumes;
+mod xfs;

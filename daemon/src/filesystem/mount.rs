@@ -260,7 +260,7 @@ impl Daemon {
     }
 
     /// Where a device is mounted in the guest; the latest place if there are several.
-    fn mountpoint_of(&self, device: &Device) -> Result<Option<PathBuf>> {
+    pub(super) fn mountpoint_of(&self, device: &Device) -> Result<Option<PathBuf>> {
         let number = std::fs::metadata(device.path()).context(device)?.rdev();
         Ok(mounts::below(self.guest.sysroot())?
             .into_iter()

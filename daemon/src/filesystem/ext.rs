@@ -1,0 +1,373 @@
+//! Handlers of `idl/filesystem/ext.idl`.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use protocol::api::{E2fsckOptions, ExtActions, SetE2attrsOptions, Tune2fsOptions};
+use protocol::{Context, Device, Error, GuestPath, Result};
+
+use super::{labels, superblock};
+use crate::command::{Command, Output};
+use crate::daemon::Daemon;
+
+/// e2fsck's greatest exit status that means that all is well now.
+const CORRECTED: i32 = 1;
+
+/// What tune2fs prints for what is not set.
+const UNSET: [&[u8]; 3] = [b"<none>", b"<not available>", b"(none)"];
+
+/// Letters that chattr(1) takes for options of its own.
+const RESERVED_LETTERS: [char; 4] = ['R', 'V', 'f', 'v'];
+
+impl ExtActions for Daemon {
+    fn tune2fs_l(&mut self, device: Device) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+        let out = Command::new("tune2fs")
+            .arg("-l")
+            .operands([device.path()])
+            .run()?
+            .stdout;
+        Ok(superblock_fields(&out))
+    }
+
+    fn tune2fs(&mut self, device: Device, options: Tune2fsOptions<'_>) -> Result<()> {
+        Command::new("tune2fs")
+            .args(settings(&options)?)
+            .operands([device.path()])
+            .run()
+            .context(&device)
+            .map(drop)
+    }
+
+    fn e2fsck(&mut self, device: Device, options: E2fsckOptions) -> Result<()> {
+        let chosen: Vec<&str> = [
+            ("-p", options.correct),
+            ("-y", options.forceall),
+            ("-n", options.forceno),
+        ]
+        .into_iter()
+        .filter(|(_, wanted)| *wanted == Some(true))
+        .map(|(flag, _)| flag)
+        .collect();
+        match chosen[..] {
+            [] => check(&device, None),
+            [how] => check(&device, Some(how)),
+            _ => Err(invalid(
+                "only one of the options 'correct', 'forceall' or 'forceno' may be specified",
+            )),
+        }
+    }
+
+    fn e2fsck_f(&mut self, device: Device) -> Result<()> {
+        check(&device, Some("-p"))
+    }
+
+    fn resize2fs(&mut self, device: Device) -> Result<()> {
+        self.resize(&device, None, None)
+    }
+
+    fn resize2fs_size(&mut self, device: Device, size: i64) -> Result<()> {
+        if size <= 0 || size % 1024 != 0 {
+            return Err(invalid(format!(
+                "{size}: size must be a round number of kilobytes"
+            )));
+        }
+        self.resize(&device, None, Some(format!("{}K", size / 1024)))
+    }
+
+    fn resize2fs_m(&mut self, device: Device) -> Result<()> {
+        self.resize(&device, Some("-M"), None)
+    }
+
+    fn get_e2attrs(&mut self, file: GuestPath) -> Result<Vec<u8>> {
+        let out = self.on_file(Command::new("lsattr").arg("-d"), &file)?;
+        let mut letters: Vec<u8> = first_word(&out.stdout)
+            .ok_or_else(|| unsupported(&out, &file))?
+            .iter()
+            .copied()
+            .filter(|letter| *letter != b'-')
+            .collect();
+        letters.sort_unstable();
+        Ok(letters)
+    }
+
+    fn set_e2attrs(
+        &mut self,
+        file: GuestPath,
+        attrs: &str,
+        options: SetE2attrsOptions,
+    ) -> Result<()> {
+        check_letters(attrs)?;
+        if attrs.is_empty() {
+            return Ok(());
+        }
+        let sign = if options.clear == Some(true) {
+            '-'
+        } else {
+            '+'
+        };
+        self.on_file(Command::new("chattr").arg(format!("{sign}{attrs}")), &file)
+            .map(drop)
+    }
+
+    fn get_e2generation(&mut self, file: GuestPath) -> Result<i64> {
+        let out = self.on_file(Command::new("lsattr").arg("-dv"), &file)?;
+        first_word(&out.stdout)
+            .and_then(|word| std::str::from_utf8(word).ok()?.parse::<u32>().ok())
+            .map(i64::from)
+            .ok_or_else(|| unsupported(&out, &file))
+    }
+
+    fn set_e2generation(&mut self, file: GuestPath, generation: i64) -> Result<()> {
+        let generation = u32::try_from(generation)
+            .map_err(|_| invalid(format!("{generation}: generation must fit in 32 bits")))?;
+        let command = Command::new("chattr").arg("-v").arg(generation.to_string());
+        self.on_file(command, &file).map(drop)
+    }
+
+    fn set_e2label(&mut self, device: Device, label: &[u8]) -> Result<()> {
+        set_label(&device, label)
+    }
+
+    fn get_e2label(&mut self, device: Device) -> Result<Vec<u8>> {
+        Ok(superblock::tag(&device, "LABEL")?.unwrap_or_default())
+    }
+
+    fn set_e2uuid(&mut self, device: Device, uuid: &str) -> Result<()> {
+        set_uuid(&device, uuid)
+    }
+
+    fn get_e2uuid(&mut self, device: Device) -> Result<String> {
+        let uuid = superblock::tag(&device, "UUID")?.unwrap_or_default();
+        Ok(String::from_utf8_lossy(&uuid).into_owned())
+    }
+
+    fn mklost_and_found(&mut self, mountpoint: GuestPath) -> Result<()> {
+        let top = self
+            .guest
+            .open(&mountpoint, OFlag::O_RDONLY | OFlag::O_DIRECTORY)?;
+        Command::new("mklost+found")
+            .cwd(&top)
+            .run()
+            .context(mountpoint)
+            .map(drop)
+    }
+}
+
+impl Daemon {
+    /// Resizes a filesystem; one that is not mounted is checked before, as resize2fs wants.
+    fn resize(&self, device: &Device, option: Option<&str>, size: Option<String>) -> Result<()> {
+        if self.mountpoint_of(device)?.is_none() {
+            check(device, Some("-y"))?;
+        }
+        Command::new("resize2fs")
+            .args(option)
+            .operands([device.path()])
+            .args(size)
+            .run()
+            .map(drop)
+    }
+
+    /// Runs lsattr or chattr on what a path leads to. They refuse links, so that they get a
+    /// name without any, in a directory that is held open.
+    fn on_file(&self, command: Command, file: &GuestPath) -> Result<Output> {
+        let place = self.guest.parent(&self.guest.resolve(file)?)?;
+        let mut name = OsString::from("./");
+        name.push(&place.name);
+        command.cwd(&place.dir).operands([name]).run().context(file)
+    }
+}
+
+/// Checks a filesystem; `how` answers the questions.
+fn check(device: &Device, how: Option<&str>) -> Result<()> {
+    let output = Command::new("e2fsck")
+        .arg("-f")
+        .args(how)
+        .operands([device.path()])
+        // It writes about problems to either.
+        .fold_stderr()
+        .output()?;
+    if output.code <= CORRECTED {
+        return Ok(());
+    }
+    Err(Error::new(
+        String::from_utf8_lossy(&output.stdout).trim().to_owned(),
+    ))
+}
+
+/// Sets the label of an ext2, ext3 or ext4 filesystem.
+///
+/// # Errors
+///
+/// EINVAL if it is too long; when tune2fs fails.
+pub(super) fn set_label(device: &Device, label: &[u8]) -> Result<()> {
+    labels::check_ext(label)?;
+    Command::new("tune2fs")
+        .arg("-L")
+        .arg(OsStr::from_bytes(label))
+        .operands([device.path()])
+        .run()
+        .map(drop)
+}
+
+/// Sets the UUID of an ext2, ext3 or ext4 filesystem; also `clear`, `random` and `time`.
+///
+/// # Errors
+///
+/// When tune2fs fails.
+pub(super) fn set_uuid(device: &Device, uuid: &str) -> Result<()> {
+    Command::new("tune2fs")
+        .args(["-U", uuid])
+        .operands([device.path()])
+        .run()
+        .map(drop)
+}
+
+fn settings(options: &Tune2fsOptions<'_>) -> Result<Vec<OsString>> {
+    let mut args: Vec<OsString> = Vec::new();
+    if options.force == Some(true) {
+        args.push("-f".into());
+    }
+    for (flag, name, value) in [
+        ("-c", "maxmountcount", options.maxmountcount.map(i64::from)),
+        ("-C", "mountcount", options.mountcount.map(i64::from)),
+        ("-g", "group", options.group),
+        (
+            "-m",
+            "reservedblockspercentage",
+            options.reservedblockspercentage.map(i64::from),
+        ),
+        ("-r", "reservedblockscount", options.reservedblockscount),
+        ("-u", "user", options.user),
+    ] {
+        if let Some(value) = value {
+            args.extend([flag.into(), not_negative(name, value)?.into()]);
+        }
+    }
+    if let Some(behaviour) = options.errorbehavior {
+        if !matches!(behaviour, "continue" | "remount-ro" | "panic") {
+            return Err(invalid(format!(
+                "invalid errorbehavior parameter: {behaviour}"
+            )));
+        }
+        args.extend(["-e".into(), behaviour.into()]);
+    }
+    if let Some(interval) = options.intervalbetweenchecks {
+        let seconds = not_negative("intervalbetweenchecks", i64::from(interval))?;
+        // Without the unit they would be days.
+        args.extend(["-i".into(), format!("{seconds}s").into()]);
+    }
+    if let Some(directory) = options.lastmounteddirectory {
+        args.extend(["-M".into(), OsStr::from_bytes(directory).to_owned()]);
+    }
+    Ok(args)
+}
+
+/// What `tune2fs -l` prints after its own name: titles, colons and values.
+fn superblock_fields(out: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
+    out.split(|&b| b == b'\n')
+        .filter(|line| !line.is_empty())
+        .enumerate()
+        .filter(|(at, line)| *at > 0 || !line.starts_with(b"tune2fs "))
+        .map(|(_, line)| {
+            let colon = line.iter().position(|&b| b == b':');
+            let (title, value) = line.split_at(colon.unwrap_or(line.len()));
+            let value = value.strip_prefix(b":").unwrap_or(value).trim_ascii_start();
+            if UNSET.contains(&value) {
+                (title.to_vec(), Vec::new())
+            } else {
+                (title.to_vec(), value.to_vec())
+            }
+        })
+        .collect()
+}
+
+fn first_word(out: &[u8]) -> Option<&[u8]> {
+    let word = out.trim_ascii_start();
+    word.get(..word.iter().position(|&b| b == b' ')?)
+}
+
+/// lsattr says what is wrong and exits with 0 where a filesystem has no attributes.
+fn unsupported(out: &Output, file: &GuestPath) -> Error {
+    Error::not_supported(format!("{file}: {}", out.message()))
+}
+
+fn check_letters(letters: &str) -> Result<()> {
+    let mut seen = Vec::new();
+    for letter in letters.chars() {
+        let wrong = if RESERVED_LETTERS.contains(&letter) {
+            "bad"
+        } else if !letter.is_ascii_alphabetic() {
+            "unknown"
+        } else if seen.contains(&letter) {
+            "duplicate"
+        } else {
+            seen.push(letter);
+            continue;
+        };
+        return Err(invalid(format!("{wrong} file attribute '{letter}'")));
+    }
+    Ok(())
+}
+
+fn not_negative(name: &str, value: i64) -> Result<String> {
+    if value < 0 {
+        return Err(invalid(format!("{name} cannot be negative")));
+    }
+    Ok(value.to_string())
+}
+
+fn invalid(message: impl Into<String>) -> Error {
+    Error::with_errno(Errno::EINVAL, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_of_the_superblock() {
+        let out = b"tune2fs 1.47.0 (5-Feb-2023)\nFilesystem volume name:   <none>\n\
+            Last mounted on:          /a: b\nCheck interval:           0 (<none>)\nodd line\n";
+        let fields = superblock_fields(out);
+        let field = |title: &str, value: &str| (title.into(), value.into());
+        assert_eq!(
+            fields,
+            [
+                field("Filesystem volume name", ""),
+                field("Last mounted on", "/a: b"),
+                field("Check interval", "0 (<none>)"),
+                field("odd line", ""),
+            ]
+        );
+    }
+
+    #[test]
+    fn attribute_letters() {
+        assert!(check_letters("").is_ok() && check_letters("iA").is_ok());
+        let message = |letters| check_letters(letters).unwrap_err().message().to_owned();
+        assert_eq!(message("ii"), "duplicate file attribute 'i'");
+        assert_eq!(message("aR"), "bad file attribute 'R'");
+        assert_eq!(message("-i"), "unknown file attribute '-'");
+        assert_eq!(message("\u{e9}"), "unknown file attribute '\u{e9}'");
+    }
+
+    #[test]
+    fn settings_of_tune2fs() {
+        let options = Tune2fsOptions {
+            intervalbetweenchecks: Some(90),
+            maxmountcount: Some(0),
+            ..Tune2fsOptions::default()
+        };
+        assert_eq!(settings(&options).unwrap(), ["-c", "0", "-i", "90s"]);
+        let options = Tune2fsOptions {
+            user: Some(-1),
+            ..Tune2fsOptions::default()
+        };
+        assert_eq!(
+            settings(&options).unwrap_err().message(),
+            "user cannot be negative"
+        );
+    }
+}

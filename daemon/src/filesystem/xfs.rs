@@ -1,0 +1,364 @@
+//! Handlers of `idl/filesystem/xfs.idl`.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::str::FromStr;
+
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use protocol::api::{XfsActions, XfsAdminOptions, XfsGrowfsOptions, XfsRepairOptions, Xfsinfo};
+use protocol::{Context, Device, DeviceOrPath, Error, GuestPath, Result};
+
+use super::labels;
+use crate::command::Command;
+use crate::daemon::Daemon;
+use crate::devices::Devices;
+
+/// What xfs_info(8) prints, as names with their values.
+type Geometry = Vec<(String, String)>;
+
+impl XfsActions for Daemon {
+    fn xfs_info(&mut self, pathordevice: DeviceOrPath) -> Result<Xfsinfo> {
+        let geometry = self.geometry(&pathordevice)?;
+        structure(&geometry).context(pathordevice)
+    }
+
+    fn xfs_info2(&mut self, pathordevice: DeviceOrPath) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+        let geometry = self.geometry(&pathordevice)?;
+        Ok(geometry
+            .into_iter()
+            .map(|(name, value)| (name.into_bytes(), value.into_bytes()))
+            .collect())
+    }
+
+    fn xfs_growfs(&mut self, path: GuestPath, options: XfsGrowfsOptions) -> Result<()> {
+        let args = growth(&options)?;
+        let top = self
+            .guest
+            .open(&path, OFlag::O_RDONLY | OFlag::O_DIRECTORY)?;
+        Command::new("xfs_growfs")
+            .args(args)
+            .cwd(&top)
+            .arg(".")
+            .run()
+            .context(path)
+            .map(drop)
+    }
+
+    fn xfs_admin(&mut self, device: Device, options: XfsAdminOptions<'_>) -> Result<()> {
+        administer()
+            .args(changes(&options)?)
+            .operands([device.path()])
+            .run()
+            .context(device)
+            .map(drop)
+    }
+
+    fn xfs_repair(&mut self, device: DeviceOrPath, options: XfsRepairOptions<'_>) -> Result<i32> {
+        let mut command = Command::new("xfs_repair").args(repairs(&options, &self.devices)?);
+        command = match &device {
+            DeviceOrPath::Device(device) => command.operands([device.path()]),
+            DeviceOrPath::Path(path) => {
+                let image = self.guest.open_regular(path, OFlag::O_RDWR)?;
+                command.arg("-f").fd_arg(&image)
+            }
+        };
+        let output = command.output().context(&device)?;
+        let said = output.message();
+        if let Some(needed) = too_little_memory(&said) {
+            return Err(invalid(format!(
+                "maxmem was too small: raise it to at least {needed}"
+            )));
+        }
+        Ok(output.code)
+    }
+}
+
+impl Daemon {
+    fn geometry(&self, place: &DeviceOrPath) -> Result<Geometry> {
+        let command = Command::new("xfs_info");
+        let output = match place {
+            // xfs_info knows no `--`; a device's path is no option.
+            DeviceOrPath::Device(device) => command.arg(device.path()).run(),
+            DeviceOrPath::Path(path) => {
+                let top = self
+                    .guest
+                    .open(path, OFlag::O_RDONLY | OFlag::O_DIRECTORY)?;
+                command.cwd(&top).arg(".").run()
+            }
+        };
+        Ok(parse(&String::from_utf8_lossy(
+            &output.context(place)?.stdout,
+        )))
+    }
+}
+
+/// xfs_admin(8), for changing what stands in the superblock.
+pub(super) fn administer() -> Command {
+    Command::new("xfs_admin")
+}
+
+/// Sections begin with their name in the first column, perhaps with a value; the numbers of a
+/// section get its name in front.
+fn parse(text: &str) -> Geometry {
+    let mut found = Vec::new();
+    let mut section = String::new();
+    for line in text.lines() {
+        let Some((head, mut rest)) = line.split_once('=') else {
+            continue;
+        };
+        let head = head.trim_end();
+        if !head.is_empty() {
+            head.clone_into(&mut section);
+            let value = first_value(rest);
+            if !value.is_empty() {
+                found.push((section.clone(), value.to_owned()));
+                rest = rest.get(value.len()..).unwrap_or_default();
+            }
+        }
+        let mut words = rest.split_ascii_whitespace().peekable();
+        while let Some(word) = words.next() {
+            let Some((name, number)) = word.trim_end_matches(',').split_once('=') else {
+                continue;
+            };
+            if name.is_empty() || number.is_empty() || number.bytes().any(|b| !b.is_ascii_digit()) {
+                continue;
+            }
+            let unit = words
+                .peek()
+                .map(|unit| unit.trim_end_matches(','))
+                .filter(|unit| !word.ends_with(',') && matches!(*unit, "blks" | "extents"));
+            let value = match unit {
+                Some(unit) => format!("{number} {unit}"),
+                None => number.to_owned(),
+            };
+            found.push((format!("{section}.{name}"), value));
+        }
+    }
+    found
+}
+
+/// What stands directly after a section's name: a device, `version 2`, `internal log`.
+fn first_value(rest: &str) -> &str {
+    if rest.starts_with(' ') {
+        return "";
+    }
+    let mut ends = rest
+        .match_indices(' ')
+        .map(|(at, _)| at)
+        .chain([rest.len()]);
+    let first = ends.next().and_then(|end| rest.get(..end)).unwrap_or(rest);
+    let both = ends.next().and_then(|end| rest.get(..end)).unwrap_or(first);
+    match both.get(first.len()..) {
+        Some(" log") => both,
+        Some(second) if first == "version" && second.len() > 1 => both,
+        _ => first,
+    }
+}
+
+fn structure(geometry: &Geometry) -> Result<Xfsinfo> {
+    let text = |name: &str| {
+        geometry
+            .iter()
+            .find(|(other, _)| other == name)
+            .map(|(_, value)| value.as_str())
+            .ok_or_else(|| Error::new(format!("xfs_info printed no field {name}")))
+    };
+    fn number<T: FromStr>(name: &str, value: &str) -> Result<T> {
+        let digits = value.strip_prefix("version ").unwrap_or(value);
+        let digits = digits.split(' ').next().unwrap_or_default();
+        digits
+            .parse()
+            .map_err(|_| Error::new(format!("xfs_info printed {value} for {name}")))
+    }
+    let small = |name: &str| number::<u32>(name, text(name)?);
+    let large = |name: &str| number::<u64>(name, text(name)?);
+    let bytes = |name: &str| Ok::<_, Error>(text(name)?.as_bytes().to_vec());
+    Ok(Xfsinfo {
+        xfs_mntpoint: bytes("meta-data")?,
+        xfs_inodesize: small("meta-data.isize")?,
+        xfs_agcount: small("meta-data.agcount")?,
+        xfs_agsize: small("meta-data.agsize")?,
+        xfs_sectsize: small("meta-data.sectsz")?,
+        xfs_attr: small("meta-data.attr")?,
+        xfs_blocksize: small("data.bsize")?,
+        xfs_datablocks: large("data.blocks")?,
+        xfs_imaxpct: small("data.imaxpct")?,
+        xfs_sunit: small("data.sunit")?,
+        xfs_swidth: small("data.swidth")?,
+        xfs_dirversion: small("naming")?,
+        xfs_dirblocksize: small("naming.bsize")?,
+        xfs_cimode: small("naming.ascii-ci")?,
+        xfs_logname: {
+            let name = text("log")?;
+            name.strip_suffix(" log").unwrap_or(name).into()
+        },
+        xfs_logblocksize: small("log.bsize")?,
+        xfs_logblocks: small("log.blocks")?,
+        xfs_logversion: small("log.version")?,
+        xfs_logsectsize: small("log.sectsz")?,
+        xfs_logsunit: small("log.sunit")?,
+        xfs_lazycount: small("log.lazy-count")?,
+        xfs_rtname: bytes("realtime")?,
+        xfs_rtextsize: small("realtime.extsz")?,
+        xfs_rtblocks: large("realtime.blocks")?,
+        xfs_rtextents: large("realtime.rtextents")?,
+    })
+}
+
+fn growth(options: &XfsGrowfsOptions) -> Result<Vec<String>> {
+    let mut args = Vec::new();
+    for (flag, wanted) in [
+        ("-d", options.datasec),
+        ("-l", options.logsec),
+        ("-r", options.rtsec),
+    ] {
+        if wanted == Some(true) {
+            args.push(flag.to_owned());
+        }
+    }
+    for (flag, name, value) in [
+        ("-D", "datasize", options.datasize),
+        ("-L", "logsize", options.logsize),
+        ("-R", "rtsize", options.rtsize),
+        ("-e", "rtextsize", options.rtextsize),
+        ("-m", "maxpct", options.maxpct.map(i64::from)),
+    ] {
+        if let Some(value) = value {
+            args.extend([flag.to_owned(), not_negative(name, value)?]);
+        }
+    }
+    Ok(args)
+}
+
+fn changes(options: &XfsAdminOptions<'_>) -> Result<Vec<OsString>> {
+    let mut args: Vec<OsString> = Vec::new();
+    for (flag, wanted) in [
+        ("-e", options.extunwritten),
+        ("-f", options.imgfile),
+        ("-j", options.v2log),
+        ("-p", options.projid32bit),
+    ] {
+        if wanted == Some(true) {
+            args.push(flag.into());
+        }
+    }
+    if let Some(lazy) = options.lazycounter {
+        args.extend(["-c".into(), u8::from(lazy).to_string().into()]);
+    }
+    if let Some(label) = options.label {
+        labels::check_xfs(label)?;
+        args.extend(["-L".into(), OsStr::from_bytes(label).to_owned()]);
+    }
+    if let Some(uuid) = options.uuid {
+        args.extend(["-U".into(), uuid.into()]);
+    }
+    Ok(args)
+}
+
+fn repairs(options: &XfsRepairOptions<'_>, devices: &Devices) -> Result<Vec<OsString>> {
+    let mut args: Vec<OsString> = Vec::new();
+    for (flag, wanted) in [
+        ("-L", options.forcelogzero),
+        ("-n", options.nomodify),
+        ("-P", options.noprefetch),
+    ] {
+        if wanted == Some(true) {
+            args.push(flag.into());
+        }
+    }
+    if options.forcegeometry == Some(true) {
+        args.extend(["-o".into(), "force_geometry".into()]);
+    }
+    if let Some(size) = options.maxmem {
+        args.extend(["-m".into(), not_negative("maxmem", size)?.into()]);
+    }
+    for (word, name, value) in [
+        ("ihash", "ihashsize", options.ihashsize),
+        ("bhash", "bhashsize", options.bhashsize),
+        ("ag_stride", "agstride", options.agstride),
+    ] {
+        if let Some(value) = value {
+            let value = not_negative(name, value)?;
+            args.extend(["-o".into(), format!("{word}={value}").into()]);
+        }
+    }
+    for (flag, device) in [("-l", options.logdev), ("-r", options.rtdev)] {
+        let Some(device) = device else { continue };
+        let device = devices.translate(&String::from_utf8_lossy(device))?;
+        args.extend([flag.into(), device.as_str().into()]);
+    }
+    Ok(args)
+}
+
+/// How much memory xfs_repair says that it needs, if it was given less.
+fn too_little_memory(said: &str) -> Option<&str> {
+    const GREATER: &str = "Required memory for repair is greater tha";
+    let (_, rest) = said.split_once(GREATER)?;
+    let (_, rest) = rest.split_once("at least ")?;
+    rest.split('.').next()
+}
+
+fn not_negative(name: &str, value: i64) -> Result<String> {
+    if value < 0 {
+        return Err(invalid(format!("{name} must be >= 0")));
+    }
+    Ok(value.to_string())
+}
+
+fn invalid(message: impl Into<String>) -> Error {
+    Error::with_errno(Errno::EINVAL, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OUTPUT: &str = "\
+meta-data=/dev/sda               isize=512    agcount=4, agsize=20480 blks
+         =                       sectsz=512   attr=2, projid32bit=1
+         =                       crc=1        finobt=1, sparse=1, rmapbt=0
+data     =                       bsize=4096   blocks=81920, imaxpct=25
+         =                       sunit=0      swidth=0 blks
+naming   =version 2              bsize=4096   ascii-ci=0, ftype=1
+log      =internal log           bsize=4096   blocks=16384, version=2
+         =                       sectsz=512   sunit=0 blks, lazy-count=1
+realtime =none                   extsz=4096   blocks=0, rtextents=0
+";
+
+    #[test]
+    fn geometry_is_parsed() {
+        let geometry = parse(OUTPUT);
+        let value = |name: &str| {
+            geometry
+                .iter()
+                .find(|(other, _)| other == name)
+                .map(|(_, value)| value.as_str())
+        };
+        assert_eq!(value("meta-data"), Some("/dev/sda"));
+        assert_eq!(value("meta-data.agcount"), Some("4"));
+        assert_eq!(value("meta-data.agsize"), Some("20480 blks"));
+        assert_eq!(value("meta-data.rmapbt"), Some("0"));
+        assert_eq!(value("data"), None);
+        assert_eq!(value("data.swidth"), Some("0 blks"));
+        assert_eq!(value("naming"), Some("version 2"));
+        assert_eq!(value("log"), Some("internal log"));
+        assert_eq!(value("log.sunit"), Some("0 blks"));
+        assert_eq!(value("log.lazy-count"), Some("1"));
+        assert_eq!(value("realtime"), Some("none"));
+        let info = structure(&geometry).unwrap();
+        assert_eq!((info.xfs_agsize, info.xfs_datablocks), (20480, 81920));
+        assert_eq!((info.xfs_dirversion, info.xfs_lazycount), (2, 1));
+        assert_eq!(info.xfs_logname, b"internal");
+        assert!(structure(&parse("meta-data=x isize=y\n")).is_err());
+        assert!(parse("=\nx==\n= = =1 a= =b,,\n").is_empty());
+    }
+
+    #[test]
+    fn memory_that_repair_needs() {
+        let said = "Required memory for repair is greater that the maximum specified\n\
+            with the -m option. Please increase it to at least 64.";
+        assert_eq!(too_little_memory(said), Some("64"));
+        assert_eq!(too_little_memory("all is well"), None);
+    }
+}

@@ -1,0 +1,68 @@
+use std::collections::BTreeMap;
+
+use conformance::{ClientError, Direct, DiskSpec};
+use protocol::api::XfsRepairOptions;
+
+const DISK: u64 = 320 << 20;
+
+/// XFS on `/dev/sda`, unless this machine's kernel does not know it.
+fn with_xfs() -> Option<Direct> {
+    let mut direct = Direct::start(&[DiskSpec::Formatted("xfs", DISK)]);
+    direct
+        .filesystem_available("xfs")
+        .expect("answer")
+        .then_some(direct)
+}
+
+fn geometry(direct: &mut Direct, place: &str) -> BTreeMap<String, String> {
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
+    direct
+        .xfs_info2(place)
+        .expect("geometry")
+        .into_iter()
+        .map(|(name, value)| (text(name), text(value)))
+        .collect()
+}
+
+#[test]
+fn geometry_is_a_map_of_everything() {
+    let Some(mut direct) = with_xfs() else { return };
+    let of_device = geometry(&mut direct, "/dev/sda");
+    assert_eq!(of_device["meta-data"], "/dev/sda");
+    assert_eq!(of_device["meta-data.crc"], "1");
+    assert_eq!(of_device["data.bsize"], "4096");
+    assert_eq!(of_device["data.blocks"], (DISK / 4096).to_string());
+    assert_eq!(of_device["log"], "internal log");
+    direct.mount("/dev/sda", "/").expect("mount");
+    assert_eq!(geometry(&mut direct, "/"), of_device);
+    direct.xfs_info2("/nothing").expect_err("no such place");
+}
+
+#[test]
+fn an_image_in_the_guest_is_repaired_where_it_is() {
+    let Some(mut direct) = with_xfs() else { return };
+    direct.mount("/dev/sda", "/").expect("mount");
+    direct.touch("/image").expect("touch");
+    direct
+        .truncate_size("/image", 305 << 20)
+        .expect("a sparse file");
+    let look = XfsRepairOptions {
+        nomodify: Some(true),
+        ..XfsRepairOptions::default()
+    };
+    let status = direct.xfs_repair("/image", &look).expect("no filesystem");
+    assert_ne!(status, 0);
+    let inside = direct.root().join("sysroot/image");
+    let made = std::process::Command::new("/usr/sbin/mkfs.xfs")
+        .args(["-q", "-f"])
+        .arg(&inside)
+        .output()
+        .expect("mkfs.xfs");
+    assert!(made.status.success(), "{made:?}");
+    assert_eq!(direct.xfs_repair("/image", &look).expect("repair"), 0);
+    let refused =
+        |result: Result<i32, ClientError>| result.expect_err("an error").errno().to_owned();
+    direct.mkdir("/d").expect("mkdir");
+    assert_eq!(refused(direct.xfs_repair("/d", &look)), "EISDIR");
+    assert_eq!(refused(direct.xfs_repair("/nothing", &look)), "ENOENT");
+}
