@@ -1,6 +1,7 @@
 use std::fs;
 
 use conformance::Direct;
+use protocol::api::Feature;
 
 #[test]
 fn the_kernel_is_this_one() {
@@ -32,6 +33,23 @@ fn features_are_listed_and_known() {
         let answer = direct.internal_feature_available(unknown).expect("answer");
         assert_eq!(answer, 2, "{unknown}");
     }
+}
+
+#[test]
+fn half_a_feature_is_none() {
+    let mut direct = Direct::start(&[]);
+    for feature in Feature::ALL {
+        let info = feature.info();
+        let answer = direct.internal_feature_available(info.name);
+        if info.pending {
+            assert_eq!(answer.expect(info.name), 1, "{}", info.name);
+        }
+    }
+    // Its probe holds everywhere, and all its actions have handlers.
+    assert_eq!(
+        direct.internal_feature_available("mknod").expect("mknod"),
+        0
+    );
 }
 
 #[test]
