@@ -29,6 +29,13 @@ impl Wanted {
 /// left out: archives are unpacked onto other filesystems than they came from.
 pub(crate) fn restore(file: &impl AsFd, member: &Member, wanted: Wanted) {
     let attributes = &member.attributes;
+    // First: what the others say of the same attributes counts more.
+    if wanted.xattrs {
+        for (name, value) in &attributes.xattrs {
+            let result = xattr::set(file, name, value);
+            report(member, name, result.map_err(Error::from));
+        }
+    }
     if wanted.acls {
         for (name, text) in [
             (acl::ACCESS, &attributes.acl_access),
@@ -49,12 +56,6 @@ pub(crate) fn restore(file: &impl AsFd, member: &Member, wanted: Wanted) {
         value.push(0);
         let result = xattr::set(file, CONTEXT, &value);
         report(member, CONTEXT, result.map_err(Error::from));
-    }
-    if wanted.xattrs {
-        for (name, value) in &attributes.xattrs {
-            let result = xattr::set(file, name, value);
-            report(member, name, result.map_err(Error::from));
-        }
     }
 }
 

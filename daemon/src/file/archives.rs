@@ -158,12 +158,9 @@ impl ArchivesActions for Daemon {
             command = command.args(["-comp", compress]);
         }
         if !excludes.is_empty() {
-            use std::os::unix::ffi::OsStrExt;
-            command = command.arg("-e").args(
-                excludes
-                    .iter()
-                    .map(|pattern| std::ffi::OsStr::from_bytes(pattern)),
-            );
+            command = command
+                .arg("-e")
+                .args(excludes.iter().map(|pattern| OsStr::from_bytes(pattern)));
         }
         command.run().context(&path)?;
         let mut out = filename.start()?;

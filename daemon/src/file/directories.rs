@@ -1,7 +1,7 @@
 //! Directories: making, listing and removing.
 
 mod descent;
-mod removal;
+pub(super) mod removal;
 
 use std::ffi::OsStr;
 use std::os::fd::OwnedFd;

@@ -4,6 +4,7 @@ mod archives;
 mod attributes;
 mod checksums;
 mod contents;
+mod copy;
 mod directories;
 pub(crate) mod fresh;
 mod links;

@@ -1,0 +1,374 @@
+//! Copying files and trees within the guest.
+//!
+//! Both sides are walked by descriptors: neither a link in the source nor one
+//! that is in the target already leads anywhere else.
+
+use std::collections::HashMap;
+use std::ffi::{CString, OsStr};
+use std::fs::File;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, openat, readlinkat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat, mkdirat, mknodat};
+use nix::unistd::{LinkatFlags, UnlinkatFlags, linkat, symlinkat, unlinkat};
+use protocol::{Context, Error, GuestPath, Result};
+
+use super::data;
+use super::metadata::Metadata;
+use crate::guest::{Guest, file_type, reopen};
+use crate::walk::Walk;
+
+/// Directories of the target that are kept open for the files that follow.
+const OPEN_DIRECTORIES: usize = 64;
+
+/// How to copy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum How {
+    /// One file, through a link to it.
+    File,
+    /// A tree, links as links.
+    Recursive,
+    /// A tree with all its metadata and hard links.
+    Archive,
+}
+
+/// Copies `src` to `dest`, or into it if it is a directory.
+pub(super) fn copy(guest: &Guest, src: &GuestPath, dest: &GuestPath, how: How) -> Result<()> {
+    let source = match how {
+        How::File => guest.handle(src)?,
+        How::Recursive | How::Archive => guest.handle_nofollow(src)?,
+    };
+    let stat = fstat(&source).context(src)?;
+    let is_dir = file_type(&stat) == SFlag::S_IFDIR;
+    if is_dir && how == How::File {
+        return Err(Error::with_errno(
+            Errno::EISDIR,
+            format!("omitting directory '{src}'"),
+        ));
+    }
+    let target = match guest.stat(dest) {
+        Ok(there) if file_type(&there) == SFlag::S_IFDIR => match last_component(src) {
+            Some(name) => dest.join(name),
+            None => dest.clone(),
+        },
+        _ => dest.clone(),
+    };
+    refuse_itself(guest, src, &stat, &target)?;
+    let place = guest.parent(&target)?;
+    let mut copier = Copier {
+        how,
+        top: place.dir,
+        open: HashMap::new(),
+        directories: Vec::new(),
+        linked: HashMap::new(),
+    };
+    let name = place.name.as_bytes().to_vec();
+    if !is_dir {
+        // A link to a file stays, and the file gets the data.
+        if file_type(&stat) == SFlag::S_IFREG
+            && let Ok(link) = fstatat(
+                &copier.top,
+                place.name.as_os_str(),
+                AtFlags::AT_SYMLINK_NOFOLLOW,
+            )
+            && file_type(&link) == SFlag::S_IFLNK
+        {
+            let flags = OFlag::O_WRONLY | OFlag::O_TRUNC;
+            let to = guest.open_regular(&target, flags)?;
+            let from = reopen(&source, OFlag::O_RDONLY).context(src)?;
+            data::copy_all(&from, &to).context(&target)?;
+            return copier.keep(&source, &to).context(&target);
+        }
+        return copier.item(&source, &stat, &name).context(&target);
+    }
+    copier.item(&source, &stat, &name).context(&target)?;
+    copier.below(&source, &name, src)
+}
+
+struct Copier {
+    how: How,
+    /// The directory that holds the target.
+    top: OwnedFd,
+    /// Directories by their path below it.
+    open: HashMap<Vec<u8>, OwnedFd>,
+    /// Directories that may still get entries, the outermost first.
+    directories: Vec<(Vec<u8>, Metadata)>,
+    /// The first copies of files that have several names.
+    linked: HashMap<(u64, u64), Vec<u8>>,
+}
+
+impl Copier {
+    /// Copies everything below a directory whose copy is at `base`.
+    fn below(&mut self, source: &OwnedFd, base: &[u8], src: &GuestPath) -> Result<()> {
+        let mut walk = Walk::new(source).context(src)?;
+        let mut first_error = None;
+        let mut path = Vec::new();
+        while let Some(entry) = walk.next().context(src)? {
+            path.clear();
+            path.extend_from_slice(base);
+            path.push(b'/');
+            path.extend_from_slice(entry.path);
+            self.leave_directories(&path)?;
+            let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+            let copied = openat(entry.dir, entry.name, flags, Mode::empty())
+                .map_err(Error::from)
+                .and_then(|file| {
+                    let stat = fstat(&file)?;
+                    self.item(&file, &stat, &path)
+                });
+            if let Err(error) = copied.with_context(|| src.join(entry.path)) {
+                // The others can be copied all the same.
+                first_error.get_or_insert(error);
+                walk.skip();
+            }
+        }
+        self.leave_directories(b"")?;
+        first_error.map_or(Ok(()), Err)
+    }
+
+    /// Copies one file, of any kind, to `path`; of a directory, itself alone.
+    fn item(&mut self, source: &OwnedFd, stat: &FileStat, path: &[u8]) -> Result<()> {
+        let id = (stat.st_dev, stat.st_ino);
+        let kind = file_type(stat);
+        if kind == SFlag::S_IFDIR {
+            return self.directory(source, stat, path);
+        }
+        let several = self.how == How::Archive && stat.st_nlink > 1;
+        if several && let Some(first) = self.linked.get(&id) {
+            let first = first.clone();
+            return self.link(&first, path);
+        }
+        if kind == SFlag::S_IFREG {
+            self.regular(source, stat, path)?;
+        } else {
+            self.special(source, stat, path)?;
+        }
+        if several {
+            self.linked.insert(id, path.to_vec());
+        }
+        Ok(())
+    }
+
+    fn directory(&mut self, source: &OwnedFd, stat: &FileStat, path: &[u8]) -> Result<()> {
+        let (dir, name) = split(path);
+        let parent = self.parent(dir)?;
+        let mode = Mode::from_bits_truncate(stat.st_mode & 0o1777);
+        match mkdirat(parent, name, mode) {
+            Ok(()) => {}
+            Err(Errno::EEXIST) => {
+                let there = fstatat(parent, name, AtFlags::AT_SYMLINK_NOFOLLOW)?;
+                if file_type(&there) != SFlag::S_IFDIR {
+                    return Err(Error::with_errno(
+                        Errno::ENOTDIR,
+                        "a directory cannot overwrite what is no directory",
+                    ));
+                }
+            }
+            Err(errno) => return Err(errno.into()),
+        }
+        if self.how == How::Archive {
+            self.directories
+                .push((path.to_vec(), Metadata::of(source)?));
+        }
+        Ok(())
+    }
+
+    fn regular(&mut self, source: &OwnedFd, stat: &FileStat, path: &[u8]) -> Result<()> {
+        let archive = self.how == How::Archive;
+        let (dir, name) = split(path);
+        let parent = self.parent(dir)?;
+        if let Ok(there) = fstatat(parent, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+            let keep = file_type(&there) == SFlag::S_IFREG && !(archive && there.st_nlink > 1);
+            if !keep {
+                make_way(parent, name, &there)?;
+            }
+        }
+        let from = reopen(source, OFlag::O_RDONLY)?;
+        let flags = OFlag::O_WRONLY
+            | OFlag::O_CREAT
+            | OFlag::O_TRUNC
+            | OFlag::O_NOFOLLOW
+            | OFlag::O_CLOEXEC;
+        // Nobody else gets at the data before the owner is right.
+        let mode = stat.st_mode & if archive { 0o700 } else { 0o777 };
+        let to = File::from(openat(parent, name, flags, Mode::from_bits_truncate(mode))?);
+        data::copy_all(&from, &to)?;
+        self.keep(source, &to)
+    }
+
+    fn special(&mut self, source: &OwnedFd, stat: &FileStat, path: &[u8]) -> Result<()> {
+        let kind = file_type(stat);
+        if self.how == How::File {
+            return Err(Error::with_errno(Errno::EINVAL, "not a regular file"));
+        }
+        let (dir, name) = split(path);
+        let parent = self.parent(dir)?;
+        if let Ok(there) = fstatat(parent, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+            make_way(parent, name, &there)?;
+        }
+        if kind == SFlag::S_IFLNK {
+            let target = readlinkat(source, "")?;
+            symlinkat(target.as_os_str(), parent, name)?;
+        } else {
+            let mode = Mode::from_bits_truncate(stat.st_mode & 0o777);
+            mknodat(parent, name, kind, mode, stat.st_rdev)?;
+        }
+        let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let made = openat(parent, name, flags, Mode::empty())?;
+        self.keep(source, &made)
+    }
+
+    fn link(&mut self, first: &[u8], path: &[u8]) -> Result<()> {
+        let (dir, first_name) = split(first);
+        let from = self.parent(dir)?.try_clone()?;
+        let (dir, name) = split(path);
+        let parent = self.parent(dir)?;
+        if let Ok(there) = fstatat(parent, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+            make_way(parent, name, &there)?;
+        }
+        Ok(linkat(
+            &from,
+            first_name,
+            parent,
+            name,
+            LinkatFlags::empty(),
+        )?)
+    }
+
+    /// Gives a copy the metadata of its original, if that is asked for.
+    fn keep(&self, source: &impl AsFd, copy: &impl AsFd) -> Result<()> {
+        if self.how == How::Archive {
+            Metadata::of(source)?.give(copy)?;
+        }
+        Ok(())
+    }
+
+    /// Sets the metadata of the directories that `path` is not in.
+    fn leave_directories(&mut self, path: &[u8]) -> Result<()> {
+        while let Some((directory, metadata)) = self
+            .directories
+            .pop_if(|(directory, _)| !is_inside(path, directory))
+        {
+            let fd = self.parent(&directory)?;
+            metadata
+                .give(fd)
+                .with_context(|| String::from_utf8_lossy(&directory).into_owned())?;
+        }
+        Ok(())
+    }
+
+    /// The copy of a directory, by its path below the top.
+    fn parent(&mut self, path: &[u8]) -> Result<&OwnedFd> {
+        if path.is_empty() {
+            return Ok(&self.top);
+        }
+        if !self.open.contains_key(path) {
+            let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+            let mut fd: Option<OwnedFd> = None;
+            for part in path.split(|&byte| byte == b'/') {
+                let name = CString::new(part).map_err(|_| Errno::EINVAL)?;
+                let at = fd.as_ref().unwrap_or(&self.top);
+                fd = Some(openat(at, name.as_c_str(), flags, Mode::empty())?);
+            }
+            if self.open.len() >= OPEN_DIRECTORIES {
+                self.open.clear();
+            }
+            if let Some(fd) = fd {
+                self.open.insert(path.to_vec(), fd);
+            }
+        }
+        self.open
+            .get(path)
+            .ok_or_else(|| Error::from(Errno::ENOENT))
+    }
+}
+
+/// Removes what a copy replaces.
+fn make_way(dir: &OwnedFd, name: &OsStr, there: &FileStat) -> Result<()> {
+    if file_type(there) == SFlag::S_IFDIR {
+        return Err(Error::with_errno(
+            Errno::EISDIR,
+            "what is no directory cannot overwrite a directory",
+        ));
+    }
+    Ok(unlinkat(dir, name, UnlinkatFlags::NoRemoveDir)?)
+}
+
+/// Refuses to copy a file to itself, and a directory into itself.
+fn refuse_itself(
+    guest: &Guest,
+    src: &GuestPath,
+    stat: &FileStat,
+    target: &GuestPath,
+) -> Result<()> {
+    let id = (stat.st_dev, stat.st_ino);
+    if let Ok(there) = guest.lstat(target)
+        && (there.st_dev, there.st_ino) == id
+    {
+        return Err(same(src, target));
+    }
+    if file_type(stat) == SFlag::S_IFREG
+        && let Ok(there) = guest.stat(target)
+        && (there.st_dev, there.st_ino) == id
+    {
+        return Err(same(src, target));
+    }
+    if file_type(stat) != SFlag::S_IFDIR {
+        return Ok(());
+    }
+    let whole = guest.resolve(src)?.into_bytes();
+    let inside = guest
+        .resolve(target)
+        .or_else(|_| guest.resolve(&parent_of(target)))
+        .is_ok_and(|path| whole == b"/" || is_inside(path.as_bytes(), &whole));
+    if inside {
+        return Err(Error::with_errno(
+            Errno::EINVAL,
+            format!("cannot copy a directory, '{src}', into itself, '{target}'"),
+        ));
+    }
+    Ok(())
+}
+
+/// The path of the directory that is to hold what does not exist yet.
+fn parent_of(path: &GuestPath) -> GuestPath {
+    let bytes = path.as_bytes();
+    let end = bytes.iter().rposition(|&byte| byte != b'/').unwrap_or(0);
+    let whole = bytes.get(..=end).unwrap_or_default();
+    let slash = whole.iter().rposition(|&byte| byte == b'/').unwrap_or(0);
+    GuestPath::root().join(whole.get(..slash).unwrap_or_default())
+}
+
+fn same(src: &GuestPath, target: &GuestPath) -> Error {
+    Error::with_errno(
+        Errno::EINVAL,
+        format!("'{src}' and '{target}' are the same file"),
+    )
+}
+
+/// The name of a copy in a directory; `None` if the path names the directory
+/// itself, as `/a/.` does.
+fn last_component(path: &GuestPath) -> Option<&[u8]> {
+    let name = path
+        .as_bytes()
+        .rsplit(|&byte| byte == b'/')
+        .find(|part| !part.is_empty())?;
+    (!matches!(name, b"." | b"..")).then_some(name)
+}
+
+fn split(path: &[u8]) -> (&[u8], &OsStr) {
+    match path.iter().rposition(|&byte| byte == b'/') {
+        Some(at) => {
+            let (dir, name) = path.split_at(at);
+            (dir, OsStr::from_bytes(name.get(1..).unwrap_or_default()))
+        }
+        None => (b"", OsStr::from_bytes(path)),
+    }
+}
+
+fn is_inside(path: &[u8], directory: &[u8]) -> bool {
+    path.strip_prefix(directory)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
+}
