@@ -118,13 +118,19 @@ fn create_in_steps(
 ) -> nix::Result<OwnedFd> {
     let mut path = path.as_bytes().to_vec();
     for _ in 0..=MAX_LINKS {
-        let start = path.iter().rposition(|&b| b == b'/').map_or(0, |at| at + 1);
-        let (dir, name) = path.split_at(start);
-        if matches!(name, b"" | b"." | b"..") {
-            return Err(Errno::EISDIR);
-        }
+        let end = path.iter().rposition(|&b| b != b'/').map_or(0, |at| at + 1);
+        let (whole, slashes) = path.split_at(end);
+        let start = whole
+            .iter()
+            .rposition(|&b| b == b'/')
+            .map_or(0, |at| at + 1);
+        let (dir, name) = whole.split_at(start);
         let parent = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let parent = open_in_steps(root, Path::new(OsStr::from_bytes(dir)), parent)?;
+        // Only a directory could be there, which is not what is made.
+        if !slashes.is_empty() || matches!(name, b"" | b"." | b"..") {
+            return Err(Errno::EISDIR);
+        }
         let name = OsStr::from_bytes(name);
         match readlinkat(parent.as_fd(), name) {
             Ok(_) if flags.contains(OFlag::O_EXCL) => return Err(Errno::EEXIST),
