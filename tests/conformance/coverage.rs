@@ -38,11 +38,17 @@ fn every_action_with_a_handler_is_called_by_a_test() {
     for lane in ["conformance", "security", "appliance", "differential"] {
         words(&root.join(lane), &["gfs", "rs", "py"], &mut called);
     }
+    // The library serves some of its functions by calls of the same name.
+    let behind = |name: &str| {
+        name.strip_prefix("internal_")
+            .is_some_and(|function| called.contains(function))
+    };
     let missing: Vec<String> = model
         .modules
         .iter()
         .flat_map(|module| module.actions.iter().map(move |action| (module, action)))
         .filter(|(_, action)| !action.pending && !called.contains(&action.name))
+        .filter(|(_, action)| !behind(&action.name))
         .map(|(module, action)| format!("{}/{}: {}", module.area, module.name, action.name))
         .collect();
     assert!(missing.is_empty(), "no test calls:\n{}", missing.join("\n"));

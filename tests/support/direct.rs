@@ -76,12 +76,8 @@ impl Direct {
     /// When it does not start.
     pub fn with_args(disks: &[DiskSpec], args: &[&str]) -> Self {
         let (ours, theirs) = UnixStream::pair().expect("socketpair");
-        for stream in [&ours] {
-            stream.set_read_timeout(Some(LIMIT)).expect("read timeout");
-            stream
-                .set_write_timeout(Some(LIMIT))
-                .expect("write timeout");
-        }
+        ours.set_read_timeout(Some(LIMIT)).expect("read timeout");
+        ours.set_write_timeout(Some(LIMIT)).expect("write timeout");
         let directory = tempfile::Builder::new()
             .prefix("direct-")
             .tempdir()
@@ -266,7 +262,9 @@ impl DiskSpec {
 /// When there is none.
 pub fn daemon() -> PathBuf {
     if let Some(daemon) = std::env::var_os("GUESTFSD_BIN") {
-        return daemon.into();
+        // Tests do not run in the directory in which cargo was started.
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        return root.join(daemon);
     }
     let profiles = build_directory();
     let target = profiles.parent().unwrap_or(&profiles);

@@ -258,3 +258,27 @@ fn copying_the_owner_keeps_the_set_user_id_bit() {
     assert_eq!(copied.st_mode, 0o106_755);
     assert_eq!((copied.st_uid, copied.st_gid), (1, 2));
 }
+
+#[test]
+fn internal_upload_writes_to_the_appliance_and_not_to_the_guest() {
+    let mut direct = Direct::mounted();
+    direct
+        .internal_upload(&mut &b"for the appliance"[..], "/tmp/uploaded", 0o640)
+        .expect("upload");
+    let shell: &[u8] = b"stat -c %a:%s /tmp/uploaded; cat /tmp/uploaded";
+    let text = direct.debug("sh", &[shell]).expect("sh");
+    assert_eq!(text, b"640:17\nfor the appliance");
+    assert!(!direct.exists("/tmp").expect("exists"));
+    let missing = direct.internal_upload(&mut &b"x"[..], "/none/file", 0o600);
+    assert_eq!(errno(missing), "ENOENT");
+}
+
+#[test]
+fn a_security_context_needs_a_kernel_with_selinux() {
+    if std::path::Path::new("/sys/fs/selinux").exists() {
+        return;
+    }
+    let mut direct = Direct::start(&[]);
+    assert_ne!(errno(direct.setcon("system_u:object_r:bin_t:s0")), "");
+    assert_ne!(errno(direct.getcon()), "");
+}
