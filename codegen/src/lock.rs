@@ -39,149 +39,140 @@ pub(crate) fn check(
     wrong: &mut Diagnostics,
 ) -> Vec<String> {
     let lines = read(lock);
-    let mut locked: BTreeMap<&str, &Line> = BTreeMap::new();
-    for line in &lines {
-        if locked.insert(&line.key, line).is_some() {
-            wrong.push(
-                Diagnostic::new(&line.span, format!("'{}' is in {FILE} twice", line.key))
-                    .hint("lines are only ever appended, by the build; take this file from version control"),
-            );
-        }
+    let mut check = Check::new(files, &lines, wrong);
+    let structs = model.modules.iter().flat_map(|module| &module.structs);
+    for item in sorted(structs, |item| item.name.clone()) {
+        check.structure(item);
     }
-    let numbers = model
-        .modules
+    let actions = || model.modules.iter().flat_map(|module| &module.actions);
+    let last = actions().map(|action| action.number).max().unwrap_or(0);
+    check.next = check.last.max(last).saturating_add(1);
+    for action in sorted(actions(), |action| action.number) {
+        check.action(action);
+    }
+    for line in lines
         .iter()
-        .flat_map(|module| &module.actions)
-        .map(|action| action.number);
-    let next = numbers
-        .chain(lines.iter().filter_map(Line::number))
-        .max()
-        .unwrap_or(0)
-        .saturating_add(1);
-    let owners: BTreeMap<u32, &Line> = lines
-        .iter()
-        .filter_map(|line| Some((line.number()?, line)))
-        .collect();
-
-    let mut present: BTreeSet<String> = BTreeSet::new();
-    let mut added = Vec::new();
-    for structure in sorted(
-        model.modules.iter().flat_map(|module| &module.structs),
-        |s| s.name.clone(),
-    ) {
-        let key = format!("struct {}", structure.name);
-        compare(
-            &key,
-            &struct_line(structure),
-            &locked,
-            &mut added,
-            |line| {
-                Diagnostic::new(
-                    &place(files, &structure.name, line),
-                    format!(
-                        "struct '{}' is no longer what {FILE} says it is",
-                        structure.name
-                    ),
-                )
-                .hint(format!(
-                    "clients rely on '{}'; make a new structure instead; {UNCOMMITTED}",
-                    line.text
-                ))
-            },
-            wrong,
-        );
-        present.insert(key);
-    }
-    for action in sorted(
-        model.modules.iter().flat_map(|module| &module.actions),
-        |a| a.number,
-    ) {
-        let key = format!("action {}", action.name);
-        let known = locked
-            .get(key.as_str())
-            .map_or(action.options.len(), |line| line.option_count());
-        let (first, later) = action.options.split_at(known.min(action.options.len()));
-        if let (None, Some(owner)) = (locked.get(key.as_str()), owners.get(&action.number)) {
-            wrong.push(
-                Diagnostic::new(
-                    &place(files, &action.name, owner),
-                    format!(
-                        "procedure number {} belongs to '{}'",
-                        action.number, owner.key
-                    ),
-                )
-                .hint(format!("numbers are forever; the next free one is {next}")),
-            );
-            present.insert(key);
-            continue;
-        }
-        compare(
-            &key,
-            &action_line(action, first),
-            &locked,
-            &mut added,
-            |line| {
-                Diagnostic::new(
-                    &place(files, &action.name, line),
-                    format!(
-                        "action '{}' is no longer what {FILE} says it is",
-                        action.name
-                    ),
-                )
-                .hint(format!(
-                    "clients rely on '{}'; numbers are forever; the next free one is {next}; {UNCOMMITTED}",
-                    line.text
-                ))
-            },
-            wrong,
-        );
-        present.insert(key);
-        for (position, option) in later.iter().enumerate() {
-            let key = format!("option {}@{}", action.name, known + position);
-            compare(
-                &key,
-                &option_line(&key, option),
-                &locked,
-                &mut added,
-                |line| {
-                    Diagnostic::new(
-                        &place(files, &action.name, line),
-                        format!(
-                            "option '{}' is no longer what {FILE} says it is",
-                            option.name
-                        ),
-                    )
-                    .hint(format!(
-                        "clients rely on '{}'; give the new option the next bit; {UNCOMMITTED}",
-                        line.text
-                    ))
-                },
-                wrong,
-            );
-            present.insert(key);
-        }
-    }
-    for line in lines.iter().filter(|line| !present.contains(&line.key)) {
-        wrong.push(
-            Diagnostic::new(&line.span, format!("{} is gone from the IDL", line.key))
-                .hint(format!("clients still send it; bring it back, and mark an action 'retired VERSION;' if current clients do not; {UNCOMMITTED}")),
+        .filter(|line| !check.present.contains(&line.key))
+    {
+        check.wrong.push(
+            Diagnostic::new(&line.span, format!("{} is gone from the IDL", line.key)).hint(
+                format!(
+                    "clients still send it; bring it back, and mark an action 'retired VERSION;' \
+                 if current clients do not; {UNCOMMITTED}"
+                ),
+            ),
         );
     }
-    added
+    check.added
 }
 
-fn compare(
-    key: &str,
-    text: &str,
-    locked: &BTreeMap<&str, &Line>,
-    added: &mut Vec<String>,
-    differs: impl Fn(&Line) -> Diagnostic,
-    wrong: &mut Diagnostics,
-) {
-    match locked.get(key) {
-        None => added.push(text.to_owned()),
-        Some(line) if line.text == text => {}
-        Some(line) => wrong.push(differs(line)),
+/// The lock, and what has been found about the model.
+struct Check<'a> {
+    files: &'a [ast::File],
+    locked: BTreeMap<&'a str, &'a Line>,
+    owners: BTreeMap<u32, &'a Line>,
+    /// The largest procedure number in the lock.
+    last: u32,
+    /// The procedure number that nothing has had yet.
+    next: u32,
+    present: BTreeSet<String>,
+    added: Vec<String>,
+    wrong: &'a mut Diagnostics,
+}
+
+impl<'a> Check<'a> {
+    fn new(files: &'a [ast::File], lines: &'a [Line], wrong: &'a mut Diagnostics) -> Self {
+        let mut locked: BTreeMap<&str, &Line> = BTreeMap::new();
+        for line in lines {
+            if locked.insert(&line.key, line).is_some() {
+                wrong.push(
+                    Diagnostic::new(&line.span, format!("'{}' is in {FILE} twice", line.key))
+                        .hint("lines are only ever appended, by the build; take this file from version control"),
+                );
+            }
+        }
+        let owners: BTreeMap<u32, &Line> = lines
+            .iter()
+            .filter_map(|line| Some((line.number()?, line)))
+            .collect();
+        let last = owners.last_key_value().map_or(0, |(number, _)| *number);
+        Self {
+            files,
+            locked,
+            owners,
+            last,
+            next: last,
+            present: BTreeSet::new(),
+            added: Vec::new(),
+            wrong,
+        }
+    }
+
+    fn structure(&mut self, item: &Struct) {
+        let key = format!("struct {}", item.name);
+        let remedy = "make a new structure instead";
+        self.compare(key, struct_line(item), &item.name, remedy);
+    }
+
+    fn action(&mut self, action: &Action) {
+        let key = format!("action {}", action.name);
+        let forever = format!("numbers are forever; the next free one is {}", self.next);
+        let line = self.locked.get(key.as_str()).copied();
+        if line.is_none() && action.number <= self.last {
+            let owner = self.owners.get(&action.number);
+            let message = match owner {
+                Some(owner) => format!(
+                    "procedure number {} belongs to '{}'",
+                    action.number, owner.key
+                ),
+                // Old clients may know a number that nothing here has.
+                None => format!("procedure number {} is not a new one", action.number),
+            };
+            let diagnostic = self.at(&action.name, owner.copied(), message);
+            self.wrong.push(diagnostic.hint(forever));
+            self.present.insert(key);
+            return;
+        }
+        let known = line
+            .map_or(action.options.len(), Line::option_count)
+            .min(action.options.len());
+        let (first, later) = action.options.split_at(known);
+        self.compare(key, action_line(action, first), &action.name, &forever);
+        for (place, option) in later.iter().enumerate() {
+            let key = format!("option {}@{}", action.name, known + place);
+            let text = option_line(&key, option);
+            self.compare(key, text, &action.name, "give the new option the next bit");
+        }
+    }
+
+    /// Compares what is now `text` with its line; `name` is the item that it belongs to.
+    fn compare(&mut self, key: String, text: String, name: &str, remedy: &str) {
+        match self.locked.get(key.as_str()).copied() {
+            None => self.added.push(text),
+            Some(line) if line.text == text => {}
+            Some(line) => {
+                let message = format!("'{key}' is no longer what {FILE} says it is");
+                let hint = format!("clients rely on '{}'; {remedy}; {UNCOMMITTED}", line.text);
+                self.wrong
+                    .push(self.at(name, Some(line), message).hint(hint));
+            }
+        }
+        self.present.insert(key);
+    }
+
+    /// Something wrong where an item is declared, or at a line of the lock if that is not known.
+    fn at(&self, name: &str, line: Option<&Line>, message: String) -> Diagnostic {
+        let items = self.files.iter().flat_map(|file| &file.items);
+        let mut named = items
+            .filter(|item| item.name.text == name && !matches!(item.kind, ast::Kind::Feature(_)));
+        match named
+            .next()
+            .map(|item| &item.name.span)
+            .or(line.map(|line| &line.span))
+        {
+            Some(span) => Diagnostic::new(span, message),
+            None => Diagnostic::general(message),
+        }
     }
 }
 
@@ -189,15 +180,6 @@ fn sorted<T, K: Ord>(items: impl Iterator<Item = T>, key: impl Fn(&T) -> K) -> V
     let mut items: Vec<T> = items.collect();
     items.sort_by_key(key);
     items
-}
-
-/// Where an item is declared, or the line of the lock if that is not known.
-fn place(files: &[ast::File], name: &str, line: &Line) -> Span {
-    files
-        .iter()
-        .flat_map(|file| &file.items)
-        .find(|item| item.name.text == name && !matches!(item.kind, ast::Kind::Feature(_)))
-        .map_or_else(|| line.span.clone(), |item| item.name.span.clone())
 }
 
 fn read(lock: Source) -> Vec<Line> {

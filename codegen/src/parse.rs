@@ -61,11 +61,11 @@ fn syntax_error(source: &Arc<Source>, error: &pest::error::Error<Rule>) -> Diagn
         start,
         end: start + length,
     };
-    let message = match &error.variant {
-        ErrorVariant::ParsingError { positives, .. } => expected(positives),
-        ErrorVariant::CustomError { message } => message.clone(),
+    let (message, hint) = match &error.variant {
+        ErrorVariant::ParsingError { positives, .. } => (expected(positives), advice(positives)),
+        ErrorVariant::CustomError { message } => (message.clone(), None),
     };
-    Diagnostic::new(&span, format!("syntax error: {message}"))
+    Diagnostic::new(&span, format!("syntax error: {message}")).maybe_hint(hint.map(str::to_owned))
 }
 
 /// What could have stood at the place of a syntax error, in the words of someone who writes IDL.
@@ -78,6 +78,21 @@ fn expected(rules: &[Rule]) -> String {
         Some((last, [])) => format!("expected {last}"),
         Some((last, others)) => format!("expected {} or {last}", others.join(", ")),
     }
+}
+
+/// How what is missing is written.
+fn advice(rules: &[Rule]) -> Option<&'static str> {
+    rules.iter().find_map(|rule| {
+        Some(match rule {
+            Rule::semicolon => "every clause, field and option ends with ';'",
+            Rule::ordinal => "the number on the wire comes after the name: 'name @7'",
+            Rule::colon => "a type comes after the name: 'name: type'",
+            Rule::ty | Rule::item_ty => "the reference of the IDL's types is in docs/ARCHITECTURE.md",
+            Rule::kw_action => "an item is 'feature NAME { ... }', 'struct NAME { ... }' or 'action NAME @N (...) { ... }'",
+            Rule::open_brace => "what an item says comes in braces: '{ ... }'",
+            _ => return None,
+        })
+    })
 }
 
 fn describe(rule: Rule) -> &'static str {
