@@ -144,13 +144,15 @@ impl StatusActions for Daemon {
         let from_stat = fstat(&from).context(&src)?;
         let to_stat = fstat(&to).context(&dest)?;
         // The owner first: changing it clears the set-user-ID and set-group-ID bits.
-        if options.ownership.unwrap_or(all)
-            && (from_stat.st_uid, from_stat.st_gid) != (to_stat.st_uid, to_stat.st_gid)
-        {
+        let other_owner = (from_stat.st_uid, from_stat.st_gid) != (to_stat.st_uid, to_stat.st_gid);
+        let new_owner = other_owner && options.ownership.unwrap_or(all);
+        if new_owner {
             set_owner(&to, from_stat.st_uid, from_stat.st_gid).context(&dest)?;
         }
-        if options.mode.unwrap_or(all) {
-            set_mode(&to, from_stat.st_mode & PERMISSIONS).context(&dest)?;
+        let mode = from_stat.st_mode & PERMISSIONS;
+        let other_mode = new_owner || mode != to_stat.st_mode & PERMISSIONS;
+        if other_mode && options.mode.unwrap_or(all) {
+            set_mode(&to, mode).context(&dest)?;
         }
         if options.xattributes.unwrap_or(all) {
             copy_xattrs((&from, &src), (&to, &dest))?;
