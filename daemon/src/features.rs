@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use protocol::api::Feature;
 use protocol::{FeatureInfo, Probe};
@@ -13,15 +13,11 @@ use crate::environment;
 const FILESYSTEMS: &str = "/proc/filesystems";
 const MODULES: &str = "/proc/modules";
 
-/// Where distributions keep shared libraries, besides the multiarch directory.
-const LIBRARY_DIRS: [&str; 6] = [
-    "/usr/lib64",
-    "/lib64",
-    "/usr/lib",
-    "/lib",
-    "/usr/local/lib64",
-    "/usr/local/lib",
-];
+/// Where the loader always looks for shared libraries.
+const LIBRARY_DIRS: [&str; 4] = ["/usr/lib64", "/lib64", "/usr/lib", "/lib"];
+
+/// Where it is told of others.
+const LOADER_CONFIG: &str = "/etc/ld.so.conf.d";
 
 /// Remembers which features are there: the appliance does not change.
 #[derive(Debug, Default)]
@@ -83,13 +79,40 @@ pub fn can_load_modules() -> bool {
 
 /// Whether a shared library is where the loader looks for it.
 pub fn library_exists(name: &str) -> bool {
-    let multiarch =
-        ["/usr/lib", "/lib"].map(|dir| format!("{dir}/{}-linux-gnu", std::env::consts::ARCH));
-    multiarch
+    let exists = |dir: &Path| dir.join(name).exists();
+    // Debian's loader knows this one even if it is not told.
+    let multiarch = format!("/usr/lib/{}-linux-gnu", std::env::consts::ARCH);
+    exists(Path::new(&multiarch))
+        || LIBRARY_DIRS.iter().any(|dir| exists(Path::new(dir)))
+        || loader_dirs(Path::new(LOADER_CONFIG))
+            .iter()
+            .any(|dir| exists(dir))
+}
+
+/// The directories that the loader is told of, such as Debian's one for each
+/// architecture. Its cache is not asked: it can be that of another system.
+fn loader_dirs(config: &Path) -> Vec<PathBuf> {
+    let mut files: Vec<PathBuf> = std::fs::read_dir(config)
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "conf")
+        })
+        .collect();
+    files.sort();
+    files
         .iter()
-        .map(String::as_str)
-        .chain(LIBRARY_DIRS)
-        .any(|dir| Path::new(dir).join(name).exists())
+        .filter_map(|path| std::fs::read_to_string(path).ok())
+        .flat_map(|text| {
+            text.lines()
+                .map(|line| line.split('#').next().unwrap_or_default().trim())
+                .filter(|line| line.starts_with('/'))
+                .map(PathBuf::from)
+                .collect::<Vec<_>>()
+        })
+        .collect()
 }
 
 /// The kernel's list has types that are mounted from a device with an empty
@@ -127,6 +150,18 @@ mod tests {
     fn what_every_system_has_is_found() {
         assert!(program_exists("sh"));
         assert!(library_exists("libc.so.6"));
+    }
+
+    #[test]
+    fn the_loader_is_told_of_directories() {
+        let dir = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| std::fs::write(dir.path().join(name), text).unwrap();
+        write("b.conf", "/second # why\n\n# /not\ninclude x\n");
+        write("a.conf", "/first\n  /indented\n");
+        write("c.old", "/old\n");
+        let dirs = loader_dirs(dir.path());
+        assert_eq!(dirs, ["/first", "/indented", "/second"].map(PathBuf::from));
+        assert!(loader_dirs(&dir.path().join("none")).is_empty());
     }
 
     #[test]
