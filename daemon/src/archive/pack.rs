@@ -315,7 +315,7 @@ impl Packer<'_> {
 
     fn finish(mut self) -> Result<()> {
         self.put(&[0; 2 * BLOCK])?;
-        while self.written % RECORD != 0 {
+        while !self.written.is_multiple_of(RECORD) {
             self.put(&[0; BLOCK])?;
         }
         match self.shrunk {

@@ -122,9 +122,11 @@ fn braces(pattern: &[u8], out: &mut Vec<Vec<u8>>) -> Result<()> {
     Ok(())
 }
 
-/// What stands before the first brace that has an end, its alternatives, and
-/// what stands after it.
-fn first_brace(pattern: &[u8]) -> Option<(&[u8], Vec<&[u8]>, &[u8])> {
+/// What stands before a brace, its alternatives, and what stands after it.
+type Braced<'p> = (&'p [u8], Vec<&'p [u8]>, &'p [u8]);
+
+/// The first brace that has an end.
+fn first_brace(pattern: &[u8]) -> Option<Braced<'_>> {
     let mut start = 0;
     while start < pattern.len() {
         match pattern.get(start)? {
