@@ -77,8 +77,8 @@ impl Child {
         self.stdin = None;
     }
 
-    /// Waits for the program's end, after taking what it still prints (which
-    /// is thrown away beyond a bound); a non-zero exit status is an error.
+    /// Waits for the program's end, throwing away what it still prints; a
+    /// non-zero exit status is an error.
     ///
     /// # Errors
     ///
@@ -267,6 +267,10 @@ impl Child {
         fds.extend(stdin.map(|fd| PollFd::new(fd, PollFlags::POLLOUT)));
         fds.extend(stdout.map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
         fds.extend(stderr.map(|fd| PollFd::new(fd, PollFlags::POLLIN)));
+        // Without anything to wait for it would never end.
+        if fds.is_empty() {
+            return Ok(Ready::default());
+        }
         match poll(&mut fds, PollTimeout::NONE) {
             Ok(_) | Err(Errno::EINTR) => {}
             Err(errno) => return Err(errno),
@@ -312,6 +316,7 @@ pub struct Exchanged {
     pub taken: Option<usize>,
 }
 
+#[derive(Default)]
 struct Ready {
     stdin: bool,
     stdout: bool,

@@ -226,6 +226,23 @@ fn a_program_may_print_while_it_is_fed() {
 }
 
 #[test]
+fn nothing_is_waited_for_once_all_pipes_are_closed() {
+    let mut child = sh("exec <&- >&- 2>&-; sleep 0.1").spawn().unwrap();
+    let mut output = Vec::new();
+    child.read_to_end(&mut output).unwrap();
+    let mut block = [0; 16];
+    // The program's ends are gone, and then ours.
+    let errno = loop {
+        match child.exchange(b"x", &mut block) {
+            Ok(_) => child.close_stdin(),
+            Err(errno) => break errno,
+        }
+    };
+    assert_eq!(errno, Errno::EPIPE);
+    child.finish().unwrap();
+}
+
+#[test]
 fn a_broken_stream_is_explained_by_the_program() {
     let mut child = sh("echo no space left >&2; exit 1").spawn().unwrap();
     let broken = loop {
