@@ -143,7 +143,7 @@ fn handler(action: &Action) -> TokenStream {
             .map(|param| ident(&param.name));
         quote!(#file.start()?.finish())
     } else {
-        quote!(Ok(self.result()))
+        quote!(self.result())
     };
     quote! {
         #signature {

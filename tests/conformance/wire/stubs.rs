@@ -32,9 +32,9 @@ impl Handler {
         expected.called = Some((action.to_owned(), arguments.to_vec()));
     }
 
-    pub(crate) fn result<T: Returned>(&self) -> T {
+    pub(crate) fn result<T: Returned>(&self) -> Result<T> {
         let expected = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        T::returned(expected.result.as_ref())
+        Ok(T::returned(expected.result.as_ref()))
     }
 }
 
