@@ -4,6 +4,8 @@ mod blockdev;
 mod devices;
 mod gpt;
 pub(crate) mod ioctl;
+pub(crate) mod lvm;
+mod lvm_query;
 mod parted;
 mod partition;
 mod sfdisk;

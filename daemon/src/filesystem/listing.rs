@@ -3,7 +3,7 @@
 use protocol::{Device, Mountable, Result};
 
 use super::{mapper, partitions, superblock, volumes};
-use crate::command::Command;
+use crate::block::lvm;
 use crate::devices::Devices;
 use crate::{features, logging};
 
@@ -105,27 +105,8 @@ fn logical_volumes() -> Vec<Device> {
     if !features::program_exists("lvm") {
         return Vec::new();
     }
-    let output = Command::new("lvm")
-        .args([
-            "lvs",
-            "-o",
-            "vg_name,lv_name",
-            "--noheadings",
-            "--separator",
-            "/",
-        ])
-        .args(["-S", "lv_role=public && lv_skip_activation!=yes"])
-        .run();
-    match output {
-        Ok(output) => String::from_utf8_lossy(&output.stdout)
-            .lines()
-            .map(str::trim)
-            .filter(|name| !name.is_empty())
-            .map(|name| Device::new(format!("/dev/{name}")))
-            .collect(),
-        Err(error) => {
-            logging::warning(format_args!("list_filesystems: {error}"));
-            Vec::new()
-        }
-    }
+    lvm::report::volumes().unwrap_or_else(|error| {
+        logging::warning(format_args!("list_filesystems: {error}"));
+        Vec::new()
+    })
 }

@@ -4,7 +4,7 @@ mod ext;
 mod iso9660;
 mod labels;
 mod listing;
-mod mapper;
+pub(crate) mod mapper;
 mod minimum_size;
 mod mkfs;
 mod mount;

@@ -1,0 +1,209 @@
+//! What LVM reports, as rows of fields.
+
+use std::collections::HashMap;
+use std::ffi::OsStr;
+
+use protocol::{Device, Error, Result};
+
+use super::lvm;
+
+/// Nothing that LVM prints contains it.
+const SEPARATOR: &str = "\t";
+
+/// How LVM shows a physical volume that is missing.
+const MISSING: [&[u8]; 2] = [b"unknown device", b"[unknown]"];
+
+/// Volumes that can hold something of the caller's: no thin pools, no parts of
+/// others, none that are not to be activated.
+const USABLE: &str = "lv_role=public && lv_skip_activation!=yes";
+
+/// The devices of the physical volumes, sorted.
+///
+/// # Errors
+///
+/// What LVM said.
+pub(crate) fn physical_volumes() -> Result<Vec<Device>> {
+    let names = column("pvs", "pv_name", None)?;
+    let names = names
+        .into_iter()
+        .filter(|name| !MISSING.contains(&name.as_slice()));
+    Ok(sorted(
+        names.map(|name| Device::new(String::from_utf8_lossy(&name))),
+    ))
+}
+
+/// The names of the volume groups, sorted.
+///
+/// # Errors
+///
+/// What LVM said.
+pub(crate) fn groups() -> Result<Vec<Vec<u8>>> {
+    let mut names = column("vgs", "vg_name", None)?;
+    names.sort();
+    Ok(names)
+}
+
+/// The devices of the logical volumes, sorted.
+///
+/// # Errors
+///
+/// What LVM said.
+pub(crate) fn volumes() -> Result<Vec<Device>> {
+    let output = lvm(["lvs", "--noheadings", "-o", "vg_name,lv_name"])
+        .args(["--separator", "/", "-S", USABLE])
+        .run()?;
+    let names = lines(&output.stdout);
+    Ok(sorted(names.map(|name| {
+        Device::new(format!("/dev/{}", String::from_utf8_lossy(name)))
+    })))
+}
+
+fn sorted(devices: impl Iterator<Item = Device>) -> Vec<Device> {
+    let mut devices: Vec<Device> = devices.collect();
+    devices.sort_by(|a, b| a.as_str().cmp(b.as_str()));
+    devices
+}
+
+/// One field of each thing that a command reports, or of those that belong to
+/// `subject`; empty ones are left out.
+///
+/// # Errors
+///
+/// What LVM said.
+pub(crate) fn column(command: &str, field: &str, subject: Option<&OsStr>) -> Result<Vec<Vec<u8>>> {
+    let output = lvm([command, "--unbuffered", "--noheadings", "-o", field])
+        .operands(subject)
+        .run()?;
+    Ok(lines(&output.stdout).map(<[u8]>::to_vec).collect())
+}
+
+fn lines(output: &[u8]) -> impl Iterator<Item = &[u8]> {
+    output
+        .split(|&byte| byte == b'\n')
+        .map(<[u8]>::trim_ascii)
+        .filter(|line| !line.is_empty())
+}
+
+/// The fields of one thing, by their names.
+#[derive(Debug)]
+pub(crate) struct Row(HashMap<&'static str, Vec<u8>>);
+
+/// Everything that a command reports.
+///
+/// # Errors
+///
+/// What LVM said.
+pub(crate) fn rows(command: &str, fields: &[&'static str]) -> Result<Vec<Row>> {
+    let output = lvm([command, "--unbuffered", "--noheadings", "--nosuffix"])
+        .args(["--units", "b", "--separator", SEPARATOR, "-o"])
+        .arg(fields.join(","))
+        .run()?;
+    output
+        .stdout
+        .split(|&byte| byte == b'\n')
+        .filter(|line| !line.trim_ascii().is_empty())
+        .map(|line| Row::parse(line, fields))
+        .collect()
+}
+
+impl Row {
+    fn parse(line: &[u8], fields: &[&'static str]) -> Result<Self> {
+        // The first field is indented, to go below a heading.
+        let values: Vec<&[u8]> = line
+            .split(|&byte| SEPARATOR.as_bytes().contains(&byte))
+            .map(<[u8]>::trim_ascii)
+            .collect();
+        if values.len() != fields.len() {
+            return Err(Error::new(format!(
+                "unexpected output from lvm: {}",
+                String::from_utf8_lossy(line)
+            )));
+        }
+        let values = values.into_iter().map(<[u8]>::to_vec);
+        Ok(Self(fields.iter().copied().zip(values).collect()))
+    }
+
+    /// A field as it is.
+    pub(crate) fn bytes(&mut self, field: &str) -> Vec<u8> {
+        self.0.remove(field).unwrap_or_default()
+    }
+
+    /// A field that is a device.
+    pub(crate) fn device(&mut self, field: &str) -> Device {
+        Device::new(String::from_utf8_lossy(&self.bytes(field)))
+    }
+
+    /// A field that is a number; -1 if it is empty.
+    ///
+    /// # Errors
+    ///
+    /// If it is no number.
+    pub(crate) fn number(&mut self, field: &str) -> Result<i64> {
+        self.parsed(field, -1)
+    }
+
+    /// A field that is a percentage; -1 if it is empty.
+    ///
+    /// # Errors
+    ///
+    /// If it is none.
+    pub(crate) fn percent(&mut self, field: &str) -> Result<f32> {
+        self.parsed(field, -1.0)
+    }
+
+    /// A field that is a UUID, without its hyphens.
+    ///
+    /// # Errors
+    ///
+    /// If it has another length.
+    pub(crate) fn uuid(&mut self, field: &str) -> Result<[u8; 32]> {
+        let mut text = self.bytes(field);
+        text.retain(|&byte| byte != b'-');
+        text.as_slice()
+            .try_into()
+            .map_err(|_| unexpected(field, &text))
+    }
+
+    fn parsed<T: std::str::FromStr>(&mut self, field: &str, empty: T) -> Result<T> {
+        let text = self.bytes(field);
+        if text.is_empty() {
+            return Ok(empty);
+        }
+        let parsed = std::str::from_utf8(&text)
+            .ok()
+            .and_then(|text| text.parse().ok());
+        parsed.ok_or_else(|| unexpected(field, &text))
+    }
+}
+
+fn unexpected(field: &str, value: &[u8]) -> Error {
+    Error::new(format!(
+        "unexpected output from lvm: {field} is '{}'",
+        String::from_utf8_lossy(value)
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_have_all_fields() {
+        let fields = ["name", "uuid", "size", "percent", "tags"];
+        let line = b"  lv\tabcdef-0123-4567-89ab-cdef-0123-456789\t4096\t\t";
+        let mut row = Row::parse(line, &fields).expect("a row");
+        assert_eq!(row.bytes("name"), b"lv");
+        let uuid = row.uuid("uuid").expect("uuid");
+        assert_eq!(&uuid, b"abcdef0123456789abcdef0123456789");
+        assert_eq!(row.number("size").expect("size"), 4096);
+        assert_eq!(
+            row.percent("percent").expect("percent").to_bits(),
+            (-1.0f32).to_bits()
+        );
+        assert_eq!(row.bytes("tags"), b"");
+        assert!(Row::parse(b"a\tb", &fields).is_err());
+        let mut row = Row::parse(b"a\tb\tc\td\te", &fields).expect("a row");
+        assert!(row.uuid("uuid").is_err());
+        assert!(row.number("size").is_err());
+    }
+}
