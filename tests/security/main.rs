@@ -1,4 +1,5 @@
 //! What a hostile guest or a hostile call must not achieve.
 
 mod access;
+mod content;
 mod hostile;
