@@ -1,5 +1,6 @@
 //! Filesystems: what the scripts of the differential lane cannot reach.
 
+mod btrfs;
 mod ext;
 mod mkfs;
 mod mount;

@@ -8,7 +8,7 @@ use nix::fcntl::OFlag;
 use protocol::api::{E2fsckOptions, ExtActions, SetE2attrsOptions, Tune2fsOptions};
 use protocol::{Context, Device, Error, GuestPath, Result};
 
-use super::{labels, superblock};
+use super::{labels, superblock, volumes};
 use crate::command::{Command, Output};
 use crate::daemon::Daemon;
 
@@ -173,9 +173,11 @@ impl Daemon {
     /// name without any, in a directory that is held open.
     fn on_file(&self, command: Command, file: &GuestPath) -> Result<Output> {
         let place = self.guest.parent(&self.guest.resolve(file)?)?;
-        let mut name = OsString::from("./");
-        name.push(&place.name);
-        command.cwd(&place.dir).operands([name]).run().context(file)
+        command
+            .cwd(&place.dir)
+            .operands([volumes::below(&place.name)])
+            .run()
+            .context(file)
     }
 }
 

@@ -1,5 +1,8 @@
 //! Handlers of `idl/filesystem/`: filesystems: mounting, making, checking, describing.
 
+mod btrfs;
+mod btrfs_balance;
+mod btrfs_subvolume;
 mod ext;
 mod iso9660;
 mod labels;

@@ -4,7 +4,6 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
 use nix::errno::Errno;
-use nix::fcntl::OFlag;
 use protocol::api::{FstrimOptions, UpkeepActions};
 use protocol::{Context, Device, Error, GuestPath, Mountable, Result};
 
@@ -127,9 +126,7 @@ impl UpkeepActions for Daemon {
 
     fn fstrim(&mut self, mountpoint: GuestPath, options: FstrimOptions) -> Result<()> {
         let range = trim_range(&options)?;
-        let top = self
-            .guest
-            .open(&mountpoint, OFlag::O_RDONLY | OFlag::O_DIRECTORY)?;
+        let top = self.top(&mountpoint)?;
         // What was just freed is not known as free on disk before.
         self.sync();
         // The first pass can leave out extents that are still being discarded.

@@ -1,5 +1,6 @@
 //! Btrfs subvolumes, as far as finding and mounting filesystems needs them.
 
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::path::PathBuf;
 
@@ -53,25 +54,41 @@ impl Scratch {
     ///
     /// The errno of mount(2).
     pub(crate) fn mount(device: &Device) -> Result<Self> {
-        let directory = mkdtemp("/tmp/btrfsXXXXXX").context("/tmp")?;
-        let scratch = Self { directory };
-        let try_mount = |flags| {
-            mount(
-                Some(device.path()),
-                &scratch.directory,
-                Some("btrfs"),
-                flags,
-                None::<&str>,
-            )
-        };
-        let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
-        match try_mount(flags | MsFlags::MS_RDONLY) {
+        let scratch = Self::new()?;
+        match scratch.attach(device, MsFlags::MS_RDONLY) {
             // It is mounted in the guest for writing, and the kernel wants both alike.
-            Err(Errno::EBUSY) => try_mount(flags),
+            Err(Errno::EBUSY) => scratch.attach(device, MsFlags::empty()),
             other => other,
         }
         .context(device)?;
         Ok(scratch)
+    }
+
+    /// Mounts the default subvolume of `device`, to be changed.
+    ///
+    /// # Errors
+    ///
+    /// The errno of mount(2).
+    pub(crate) fn mount_writable(device: &Device) -> Result<Self> {
+        let scratch = Self::new()?;
+        scratch.attach(device, MsFlags::empty()).context(device)?;
+        Ok(scratch)
+    }
+
+    fn new() -> Result<Self> {
+        let directory = mkdtemp("/tmp/btrfsXXXXXX").context("/tmp")?;
+        Ok(Self { directory })
+    }
+
+    fn attach(&self, device: &Device, flags: MsFlags) -> nix::Result<()> {
+        let flags = flags | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+        mount(
+            Some(device.path()),
+            &self.directory,
+            Some("btrfs"),
+            flags,
+            None::<&str>,
+        )
     }
 
     /// The top of what is mounted.
@@ -100,6 +117,13 @@ impl Drop for Scratch {
             logging::warning(format_args!("rmdir: {}: {error}", self.directory.display()));
         }
     }
+}
+
+/// A name as an operand that is no option, in the working directory.
+pub(super) fn below(name: &OsStr) -> OsString {
+    let mut operand = OsString::from("./");
+    operand.push(name);
+    operand
 }
 
 /// The subvolumes of the btrfs filesystem that the open directory is on.

@@ -33,9 +33,7 @@ impl XfsActions for Daemon {
 
     fn xfs_growfs(&mut self, path: GuestPath, options: XfsGrowfsOptions) -> Result<()> {
         let args = growth(&options)?;
-        let top = self
-            .guest
-            .open(&path, OFlag::O_RDONLY | OFlag::O_DIRECTORY)?;
+        let top = self.top(&path)?;
         Command::new("xfs_growfs")
             .args(args)
             .cwd(&top)
@@ -81,9 +79,7 @@ impl Daemon {
             // xfs_info knows no `--`; a device's path is no option.
             DeviceOrPath::Device(device) => command.arg(device.path()).run(),
             DeviceOrPath::Path(path) => {
-                let top = self
-                    .guest
-                    .open(path, OFlag::O_RDONLY | OFlag::O_DIRECTORY)?;
+                let top = self.top(path)?;
                 command.cwd(&top).arg(".").run()
             }
         };
