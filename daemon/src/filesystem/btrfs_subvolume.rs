@@ -25,6 +25,10 @@ impl BtrfsSubvolumeActions for Daemon {
     ) -> Result<()> {
         let origin = self.top(&source)?;
         let place = self.new_volume(&dest, Some(&source))?;
+        if place.stat().is_ok() {
+            // The program would go on to put it below this one.
+            return Err(Error::os(Errno::EEXIST, dest));
+        }
         let mut command = Command::new("btrfs").args(["subvolume", "snapshot"]);
         if options.ro == Some(true) {
             command = command.arg("-r");
