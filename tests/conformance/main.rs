@@ -9,3 +9,4 @@ mod coverage;
 mod file;
 mod filesystem;
 mod protocol;
+mod standin;
