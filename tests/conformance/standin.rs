@@ -29,7 +29,11 @@ fn a_killed_daemon_leaves_no_loop_device() {
     drop(direct);
     let deadline = Instant::now() + Duration::from_secs(10);
     while !attached(&directory).is_empty() {
-        assert!(Instant::now() < deadline, "{:?} stay attached", attached(&directory));
+        assert!(
+            Instant::now() < deadline,
+            "{:?} stay attached",
+            attached(&directory)
+        );
         std::thread::sleep(Duration::from_millis(10));
     }
     let mounts = fs::read_to_string("/proc/self/mounts").expect("mounts");
@@ -45,12 +49,18 @@ fn only_the_tests_own_disks_are_to_be_seen() {
         String::from_utf8(output).expect("text")
     };
     assert_eq!(sh("ls /sys/block"), "sda\nsdb");
-    assert_eq!(sh("tail -n +3 /proc/partitions | sed 's/.* //'"), "sda\nsdb");
+    assert_eq!(
+        sh("tail -n +3 /proc/partitions | sed 's/.* //'"),
+        "sda\nsdb"
+    );
     let nodes = sh("find /dev -type b -not -name 'loop*'");
     let mut nodes: Vec<_> = nodes.lines().collect();
     nodes.sort_unstable();
     assert_eq!(nodes, ["/dev/sda", "/dev/sdb"]);
-    assert_eq!(direct.list_devices().expect("list_devices"), ["/dev/sda", "/dev/sdb"]);
+    assert_eq!(
+        direct.list_devices().expect("list_devices"),
+        ["/dev/sda", "/dev/sdb"]
+    );
 }
 
 #[test]
@@ -75,5 +85,8 @@ fn partitions_come_and_go_with_their_table() {
     let mut direct = Direct::start(&disks);
     assert_eq!(direct.list_partitions().expect("list"), ["/dev/sda1"]);
     direct.part_init("/dev/sda", "gpt").expect("part_init");
-    assert_eq!(direct.list_partitions().expect("list"), Vec::<String>::new());
+    assert_eq!(
+        direct.list_partitions().expect("list"),
+        Vec::<String>::new()
+    );
 }
