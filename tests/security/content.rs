@@ -1,5 +1,5 @@
 //! Attributes, searches, copies, transfers, archives and checksums of a hostile
-//! guest's files, and what other areas do with a single file.
+//! guest's files, and what other areas do with a single path.
 
 use std::io::{Seek, Write};
 use std::process::Command;
@@ -7,8 +7,8 @@ use std::process::Command;
 use conformance::{ClientError, Direct};
 use protocol::api::{
     CompressOutOptions, CopyDeviceToFileOptions, CopyFileToDeviceOptions, CopyFileToFileOptions,
-    CpioOutOptions, GlobExpandOptions, GrepOptions, MksquashfsOptions, RsyncOptions,
-    SetE2attrsOptions, TarInOptions, TarOutOptions,
+    CpioOutOptions, FstrimOptions, GlobExpandOptions, GrepOptions, MksquashfsOptions,
+    RemountOptions, RsyncOptions, SetE2attrsOptions, TarInOptions, TarOutOptions, UmountOptions,
 };
 
 use crate::hostile::{Attack, Hostile, sent, told};
@@ -219,6 +219,50 @@ const TRANSFERS: &[Attack] = &[
     }),
 ];
 
+/// Mounts with `call`, and unmounts again what was mounted.
+fn mounted(
+    direct: &mut Direct,
+    path: &str,
+    call: impl FnOnce(&mut Direct) -> Result<(), ClientError>,
+) -> String {
+    // What is mounted can hide the way to where it is mounted.
+    let target = direct.realpath(path);
+    let result = call(direct);
+    if result.is_ok() {
+        let target = target.expect("a mount point that exists");
+        let options = UmountOptions::default();
+        direct.umount(&target, &options).expect("umount");
+    }
+    told(result)
+}
+
+const MOUNTS: &[Attack] = &[
+    ("mount", |d, p| mounted(d, p, |d| d.mount("/dev/sda", p))),
+    ("mount_options", |d, p| {
+        mounted(d, p, |d| d.mount_options("noatime", "/dev/sda", p))
+    }),
+    ("mount_vfs", |d, p| {
+        mounted(d, p, |d| d.mount_vfs("", "ext4", "/dev/sda", p))
+    }),
+    ("umount", |d, p| {
+        told(d.umount(p, &UmountOptions::default()))
+    }),
+    ("mkmountpoint", |d, p| told(d.mkmountpoint(p))),
+    ("mkmountpoint below", |d, p| {
+        told(d.mkmountpoint(&format!("{p}/made")))
+    }),
+    ("rmmountpoint", |d, p| {
+        told(d.rmmountpoint(&format!("{p}/empty")))
+    }),
+    ("remount", |d, p| {
+        told(d.remount(p, &RemountOptions::default()))
+    }),
+    ("mklost_and_found", |d, p| told(d.mklost_and_found(p))),
+    ("fstrim", |d, p| {
+        told(d.fstrim(p, &FstrimOptions::default()))
+    }),
+];
+
 const ARCHIVES: &[Attack] = &[
     ("tar_in", |d, p| {
         let archive = tar(&[
@@ -286,6 +330,11 @@ fn copies_stay_inside() {
 #[test]
 fn transfers_stay_inside() {
     attack(TRANSFERS);
+}
+
+#[test]
+fn mounts_stay_inside() {
+    attack(MOUNTS);
 }
 
 #[test]
