@@ -1,4 +1,5 @@
 //! Files of the guest.
 
 mod access;
+mod archives;
 mod trees;

@@ -1,5 +1,6 @@
 //! What a hostile guest or a hostile call must not achieve.
 
 mod access;
+mod archives;
 mod content;
 mod hostile;
