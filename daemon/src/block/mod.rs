@@ -6,6 +6,7 @@ mod gpt;
 pub(crate) mod ioctl;
 pub(crate) mod lvm;
 mod lvm_query;
+mod md;
 mod parted;
 mod partition;
 mod sfdisk;
