@@ -4,5 +4,6 @@ mod btrfs;
 mod ext;
 mod mkfs;
 mod mount;
+mod ntfs;
 mod probe;
 mod xfs;

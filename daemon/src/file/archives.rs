@@ -262,7 +262,11 @@ fn compressor(ctype: &str, level: Option<i32>) -> Result<Command> {
 }
 
 /// Sends what a program prints.
-fn send_output(command: Command, file: FileOut<'_>) -> Result<Sent> {
+///
+/// # Errors
+///
+/// What the program says if it fails; when the library has cancelled.
+pub(crate) fn send_output(command: Command, file: FileOut<'_>) -> Result<Sent> {
     let mut child = command.spawn()?;
     let mut out = file.start()?;
     let mut block = vec![0; 256 << 10];

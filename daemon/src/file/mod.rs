@@ -1,6 +1,6 @@
 //! Files of the guest: one module per file of `idl/file/`, and what they share.
 
-mod archives;
+pub(crate) mod archives;
 mod attributes;
 mod checksums;
 mod contents;

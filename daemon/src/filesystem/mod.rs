@@ -11,6 +11,7 @@ pub(crate) mod mapper;
 mod minimum_size;
 mod mkfs;
 mod mount;
+mod ntfs;
 mod partitions;
 mod probe;
 mod superblock;

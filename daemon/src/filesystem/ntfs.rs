@@ -1,0 +1,144 @@
+//! Handlers of `idl/filesystem/ntfs.idl`.
+
+use std::ffi::OsStr;
+use std::io::Write;
+use std::os::unix::ffi::OsStrExt;
+
+use nix::errno::Errno;
+use protocol::api::{
+    NtfsActions, NtfsChmodOptions, NtfscloneOutOptions, NtfsfixOptions, NtfsresizeOptions,
+};
+use protocol::{Context, Device, Error, FileIn, FileOut, Mountable, Progress, Result, Sent};
+
+use crate::command::Command;
+use crate::daemon::Daemon;
+use crate::file::archives::send_output;
+
+// The programs of ntfs-3g do not all know `--`; a device's path is no option.
+impl NtfsActions for Daemon {
+    fn ntfs_3g_probe(&mut self, rw: bool, device: Device) -> Result<i32> {
+        Command::new("ntfs-3g.probe")
+            .arg(if rw { "-w" } else { "-r" })
+            .arg(device.path())
+            .status()
+            .context(device)
+    }
+
+    fn ntfsresize(&mut self, device: Device, options: NtfsresizeOptions) -> Result<()> {
+        let mut command = Command::new("ntfsresize").arg("-P");
+        if let Some(size) = options.size {
+            if size <= 0 {
+                return Err(invalid("size is zero or negative"));
+            }
+            command = command.arg("--size").arg(size.to_string());
+        }
+        if options.force == Some(true) {
+            command = command.arg("--force");
+        }
+        command.arg(device.path()).run().context(device).map(drop)
+    }
+
+    fn ntfsresize_size(&mut self, device: Device, size: i64) -> Result<()> {
+        let options = NtfsresizeOptions {
+            size: Some(size),
+            ..NtfsresizeOptions::default()
+        };
+        self.ntfsresize(device, options)
+    }
+
+    fn ntfsfix(&mut self, device: Device, options: NtfsfixOptions) -> Result<()> {
+        let mut command = Command::new("ntfsfix");
+        if options.clearbadsectors == Some(true) {
+            command = command.arg("-b");
+        }
+        command.arg(device.path()).run().context(device).map(drop)
+    }
+
+    fn ntfsclone_out(
+        &mut self,
+        device: Device,
+        backupfile: FileOut<'_>,
+        options: NtfscloneOutOptions,
+    ) -> Result<Sent> {
+        let mut command = Command::new("ntfsclone").args(["-o", "-", "--save-image"]);
+        for (flag, wanted) in [
+            ("--metadata", options.metadataonly),
+            ("--rescue", options.rescue),
+            ("--ignore-fs-check", options.ignorefscheck),
+            ("--preserve-timestamps", options.preservetimestamps),
+            ("--force", options.force),
+        ] {
+            if wanted == Some(true) {
+                command = command.arg(flag);
+            }
+        }
+        send_output(command.arg(device.path()), backupfile).context(device)
+    }
+
+    fn ntfsclone_in(&mut self, backupfile: &mut FileIn<'_>, device: Device) -> Result<()> {
+        let mut child = Command::new("ntfsclone")
+            .arg("-O")
+            .arg(device.path())
+            .args(["--restore-image", "-"])
+            .spawn()?;
+        while let Some(block) = backupfile.next_block()? {
+            if let Err(error) = child.write_all(block) {
+                return Err(child.failure(error.into())).context(device);
+            }
+        }
+        child.close_stdin();
+        child.finish().context(device)
+    }
+
+    fn ntfscat_i(
+        &mut self,
+        device: Mountable,
+        inode: i64,
+        filename: FileOut<'_>,
+        _progress: &mut Progress<'_>,
+    ) -> Result<Sent> {
+        if inode < 0 {
+            return Err(invalid("inode must be >= 0"));
+        }
+        let command = Command::new("ntfscat")
+            .arg("-i")
+            .arg(inode.to_string())
+            .arg(device.device().path());
+        send_output(command, filename).context(device)
+    }
+
+    fn ntfs_chmod(
+        &mut self,
+        device: Device,
+        mode: i32,
+        path: &[u8],
+        options: NtfsChmodOptions,
+    ) -> Result<()> {
+        if path.first() != Some(&b'/') {
+            return Err(invalid("path must start with a / character"));
+        }
+        if !(0..=0o7777).contains(&mode) {
+            return Err(invalid(format!("mode {mode:o} is not a file mode")));
+        }
+        let mut command = Command::new("ntfssecaudit");
+        if options.recursive == Some(true) {
+            command = command.arg("-r");
+        }
+        let output = command
+            .arg(device.path())
+            .arg(format!("{mode:o}"))
+            .arg(OsStr::from_bytes(path))
+            // It writes about problems to either.
+            .fold_stderr()
+            .output()?;
+        if output.code == 0 {
+            return Ok(());
+        }
+        let said = String::from_utf8_lossy(&output.stdout);
+        Err(Error::new(format!("{device}: {}", said.trim())))
+    }
+}
+
+fn invalid(message: impl Into<String>) -> Error {
+    Error::with_errno(Errno::EINVAL, message)
+}
