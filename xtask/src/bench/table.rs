@@ -113,7 +113,25 @@ pub(super) fn render(report: &Value) -> String {
         "\nMedians; ± is the interquartile range, the machine's noise. {}.",
         described.join("; ")
     );
+    if busy(report) {
+        text.push_str(
+            "\nThe machine had more to do than it has processors: a daemon that works \
+             in bursts, or in several processes, then gets more of them. Repeat this \
+             on a quiet machine.\n",
+        );
+    }
     text
+}
+
+/// Whether others wanted the processors while the measures were taken.
+fn busy(report: &Value) -> bool {
+    let machine = |key: &str| report.get("machine").and_then(|machine| machine.get(key));
+    let load = machine("load")
+        .and_then(Value::as_str)
+        .and_then(|load| load.parse::<f64>().ok());
+    let processors = machine("processors").and_then(Value::as_f64);
+    load.zip(processors)
+        .is_some_and(|(load, processors)| load > processors + 2.0)
 }
 
 fn goal(measure: &Value) -> String {
@@ -187,5 +205,12 @@ mod tests {
         let report = json!({ "measures": [{ "name": "x", "error": "no such call" }] });
         assert_eq!(errors(&report), ["x"]);
         assert!(render(&report).contains("not measured: no such call"));
+    }
+
+    #[test]
+    fn a_busy_machine_is_named() {
+        let report = |load: &str| json!({ "machine": { "load": load, "processors": 2 } });
+        assert!(render(&report("9.31")).contains("quiet machine"));
+        assert!(!render(&report("2.10")).contains("quiet machine"));
     }
 }
