@@ -1,5 +1,7 @@
 //! Extended attributes, ACLs, capabilities and SELinux contexts.
 
+mod capabilities;
+
 use std::ffi::OsStr;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -9,6 +11,8 @@ use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{Mode, SFlag, fstat};
 use protocol::api::{AttributesActions, Xattr};
 use protocol::{Context, Error, Filename, GuestPath, Result};
+
+use capabilities::Capabilities;
 
 use crate::acl::{self, Acl};
 use crate::guest::file_type;
@@ -133,6 +137,26 @@ impl AttributesActions for Daemon {
             Ok(()) | Err(Errno::ENODATA) => Ok(()),
             Err(errno) => Err(Error::os(errno, &dir)),
         }
+    }
+
+    fn cap_get_file(&mut self, path: GuestPath) -> Result<String> {
+        let handle = self.guest.handle(&path)?;
+        match xattr::get(&handle, capabilities::ATTRIBUTE) {
+            Ok(value) => Ok(Capabilities::from_xattr(&value).context(&path)?.to_text()),
+            Err(Errno::ENODATA) => Ok(String::new()),
+            Err(errno) => Err(Error::os(errno, &path)),
+        }
+    }
+
+    fn cap_set_file(&mut self, path: GuestPath, cap: &str) -> Result<()> {
+        let parsed = Capabilities::from_text(cap)
+            .with_context(|| format!("could not parse cap string: {cap}"))?;
+        let handle = self.guest.handle_nofollow(&path)?;
+        if file_type(&fstat(&handle).context(&path)?) != SFlag::S_IFREG {
+            return Err(Error::os(Errno::EINVAL, &path));
+        }
+        let value = parsed.to_xattr().context(&path)?;
+        xattr::set(&handle, capabilities::ATTRIBUTE, &value).context(&path)
     }
 }
 
