@@ -9,6 +9,7 @@ mod labels;
 mod listing;
 pub(crate) mod mapper;
 mod minimum_size;
+mod mke2fs;
 mod mkfs;
 mod mount;
 mod ntfs;
