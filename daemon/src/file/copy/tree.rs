@@ -18,6 +18,7 @@ use protocol::{Context, Error, GuestPath, Result};
 use super::data;
 use super::metadata::Metadata;
 use crate::guest::{Guest, file_type, reopen};
+use crate::relative::{is_inside, split};
 use crate::walk::Walk;
 
 /// Directories of the target that are kept open for the files that follow.
@@ -356,19 +357,4 @@ fn last_component(path: &GuestPath) -> Option<&[u8]> {
         .rsplit(|&byte| byte == b'/')
         .find(|part| !part.is_empty())?;
     (!matches!(name, b"." | b"..")).then_some(name)
-}
-
-fn split(path: &[u8]) -> (&[u8], &OsStr) {
-    match path.iter().rposition(|&byte| byte == b'/') {
-        Some(at) => {
-            let (dir, name) = path.split_at(at);
-            (dir, OsStr::from_bytes(name.get(1..).unwrap_or_default()))
-        }
-        None => (b"", OsStr::from_bytes(path)),
-    }
-}
-
-fn is_inside(path: &[u8], directory: &[u8]) -> bool {
-    path.strip_prefix(directory)
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
 }

@@ -1,0 +1,237 @@
+//! Making members: their data and their metadata.
+
+use std::ffi::OsStr;
+use std::io::Read;
+use std::os::fd::OwnedFd;
+
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, openat};
+use nix::sys::stat::{
+    FchmodatFlags, Mode, SFlag, UtimensatFlags, fchmod, fchmodat, fstat, fstatat, futimens,
+    makedev, mkdirat, mknodat, utimensat,
+};
+use nix::sys::time::TimeSpec;
+use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, fchownat, ftruncate, unlinkat};
+use protocol::Result;
+
+use super::deferred::Directory;
+use super::{Extractor, Failure, identity};
+use crate::archive::attributes;
+use crate::archive::member::{Kind, Member};
+use crate::archive::reader::Reader;
+use crate::guest::file_type;
+use crate::relative::split;
+
+impl Extractor<'_> {
+    pub(super) fn regular<R: Read>(
+        &mut self,
+        path: &[u8],
+        member: &Member,
+        reader: &mut Reader<R>,
+    ) -> Result<(), Failure> {
+        let flags =
+            OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        // Nobody else gets at the data before the owner is right.
+        let mode = Mode::S_IRUSR | Mode::S_IWUSR;
+        let file = self.replace(path, |dir, name| openat(dir, name, flags, mode))?;
+        write_data(&file, member, reader)?;
+        self.set_open_metadata(&file, member)
+    }
+
+    pub(super) fn make_directory(&mut self, path: &[u8], member: &Member) -> Result<(), Failure> {
+        if !path.is_empty() {
+            let (dir, name) = split(path);
+            let fd = self.places.directory(dir).map_err(Failure::Member)?;
+            // Not open for others before its owner is right.
+            match mkdirat(fd, name, Mode::S_IRWXU) {
+                Ok(()) => {}
+                Err(Errno::EEXIST) if self.is_directory(path)? => {}
+                Err(Errno::EEXIST) => {
+                    self.replace(path, |dir, name| mkdirat(dir, name, Mode::S_IRWXU))?;
+                }
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+        let made = fstat(self.places.directory(path).map_err(Failure::Member)?)?;
+        self.directories.push(Directory {
+            path: path.to_vec(),
+            identity: identity(&made),
+            member: member.clone(),
+            holds_links: false,
+        });
+        Ok(())
+    }
+
+    /// Whether a member's directory is there already.
+    fn is_directory(&mut self, path: &[u8]) -> Result<bool, Failure> {
+        let (dir, name) = split(path);
+        let fd = self.places.directory(dir).map_err(Failure::Member)?;
+        let stat = fstatat(fd, name, AtFlags::AT_SYMLINK_NOFOLLOW)?;
+        match file_type(&stat) {
+            SFlag::S_IFDIR => Ok(true),
+            SFlag::S_IFLNK if self.options.keep_directory_links => {
+                Ok(self.places.leads_to_directory(path))
+            }
+            _ => Ok(false),
+        }
+    }
+
+    pub(super) fn node(
+        &mut self,
+        path: &[u8],
+        member: &Member,
+        kind: SFlag,
+    ) -> Result<(), Failure> {
+        let (major, minor) = member.device;
+        let device = makedev(major.into(), minor.into());
+        let mode = Mode::S_IRUSR | Mode::S_IWUSR;
+        self.replace(path, |dir, name| mknodat(dir, name, kind, mode, device))?;
+        self.set_metadata(path, member)
+    }
+
+    /// Makes something under a name; what is there under that name gives way,
+    /// unless it is a directory with something in it.
+    pub(super) fn replace<T>(
+        &mut self,
+        path: &[u8],
+        mut make: impl FnMut(&OwnedFd, &OsStr) -> nix::Result<T>,
+    ) -> Result<T, Failure> {
+        let (dir, name) = split(path);
+        let fd = self.places.directory(dir).map_err(Failure::Member)?;
+        match make(fd, name) {
+            Err(Errno::EEXIST) => {}
+            result => return Ok(result?),
+        }
+        let mut gone = false;
+        match unlinkat(fd, name, UnlinkatFlags::NoRemoveDir) {
+            Err(Errno::EISDIR) => {
+                unlinkat(fd, name, UnlinkatFlags::RemoveDir)?;
+                gone = true;
+            }
+            result => result?,
+        }
+        let made = make(fd, name)?;
+        if gone {
+            self.directories.retain(|directory| directory.path != path);
+        }
+        // It may have been a directory, or a link to one, on the way to others.
+        self.places.forget();
+        Ok(made)
+    }
+
+    /// Owner, mode, attributes and times of what is open. The owner comes first:
+    /// a new one takes away bits of the mode.
+    pub(super) fn set_open_metadata(
+        &mut self,
+        fd: &OwnedFd,
+        member: &Member,
+    ) -> Result<(), Failure> {
+        if self.owners {
+            let owner = fchown(
+                fd,
+                Some(Uid::from_raw(member.uid)),
+                Some(Gid::from_raw(member.gid)),
+            );
+            self.tolerate_missing_owners(owner)?;
+        }
+        fchmod(fd, mode_of(member))?;
+        attributes::restore(fd, member, self.options.attributes);
+        futimens(fd, &TimeSpec::UTIME_OMIT, &mtime(member))?;
+        Ok(())
+    }
+
+    /// Owner, mode, attributes and times of links and special files, by name.
+    pub(super) fn set_metadata(&mut self, path: &[u8], member: &Member) -> Result<(), Failure> {
+        let link = member.kind == Kind::SymbolicLink;
+        let (dir, name) = split(path);
+        let (owners, wanted) = (self.owners, self.options.attributes);
+        let fd = self.places.directory(dir).map_err(Failure::Member)?;
+        let owner = if owners {
+            fchownat(
+                fd,
+                name,
+                Some(Uid::from_raw(member.uid)),
+                Some(Gid::from_raw(member.gid)),
+                AtFlags::AT_SYMLINK_NOFOLLOW,
+            )
+        } else {
+            Ok(())
+        };
+        // Links have no mode of their own.
+        let changed = if link {
+            Ok(())
+        } else {
+            fchmodat(fd, name, mode_of(member), FchmodatFlags::FollowSymlink)
+        };
+        if wanted.any() {
+            let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+            let handle = openat(fd, name, flags, Mode::empty())?;
+            attributes::restore(&handle, member, wanted);
+        }
+        let time = utimensat(
+            fd,
+            name,
+            &TimeSpec::UTIME_OMIT,
+            &mtime(member),
+            UtimensatFlags::NoFollowSymlink,
+        );
+        self.tolerate_missing_owners(owner)?;
+        changed?;
+        Ok(time?)
+    }
+
+    /// Filesystems without owners say EPERM; their files are everybody's.
+    fn tolerate_missing_owners(&mut self, result: nix::Result<()>) -> nix::Result<()> {
+        match result {
+            Err(Errno::EPERM) => {
+                self.owners = false;
+                Ok(())
+            }
+            result => result,
+        }
+    }
+}
+
+/// Writes a member's data, leaving the holes of a file that has some.
+fn write_data<R: Read>(
+    file: &OwnedFd,
+    member: &Member,
+    reader: &mut Reader<R>,
+) -> Result<(), Failure> {
+    let whole = [(0, member.stored)];
+    let pieces = match &member.sparse {
+        Some(sparse) => sparse.pieces.as_slice(),
+        None => &whole,
+    };
+    for &(offset, len) in pieces {
+        let (mut offset, mut left) = (offset, len);
+        while left > 0 {
+            let mut bytes = reader.piece(left).map_err(Failure::Archive)?;
+            left -= bytes.len() as u64;
+            while !bytes.is_empty() {
+                let at = i64::try_from(offset).map_err(|_| Errno::EFBIG)?;
+                match nix::sys::uio::pwrite(file, bytes, at) {
+                    Ok(n) => {
+                        offset += n as u64;
+                        bytes = bytes.get(n..).unwrap_or_default();
+                    }
+                    Err(Errno::EINTR) => {}
+                    Err(errno) => return Err(errno.into()),
+                }
+            }
+        }
+    }
+    if let Some(sparse) = &member.sparse {
+        let size = i64::try_from(sparse.size).map_err(|_| Errno::EFBIG)?;
+        ftruncate(file, size)?;
+    }
+    Ok(())
+}
+
+fn mode_of(member: &Member) -> Mode {
+    Mode::from_bits_truncate(member.mode)
+}
+
+fn mtime(member: &Member) -> TimeSpec {
+    TimeSpec::new(member.mtime.0, member.mtime.1)
+}
