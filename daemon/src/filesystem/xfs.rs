@@ -136,7 +136,7 @@ fn parse(text: &str) -> Geometry {
 
 /// What stands directly after a section's name: a device, `version 2`, `internal log`.
 fn first_value(rest: &str) -> &str {
-    if rest.starts_with(' ') {
+    if rest.starts_with([' ', '=']) {
         return "";
     }
     let mut ends = rest
