@@ -3,21 +3,24 @@
 //! The archive is hostile until proven otherwise. Sizes in headers bound what
 //! is read, never what is allocated.
 
+mod pax;
+mod sparse;
+
 use std::io::Read;
 
 use nix::errno::Errno;
 use protocol::{Error, Result};
-use tar::{EntryType, GnuExtSparseHeader, GnuSparseHeader, Header};
+use tar::{EntryType, Header};
 
-use super::member::{ACL_ACCESS, ACL_DEFAULT, Kind, Member, SELINUX, Sparse, XATTR_PREFIX};
+use super::member::{Kind, Member, Sparse};
+use pax::{PaxSparse, apply, parse_records};
+use sparse::check_sparse;
 
 const BLOCK: usize = 512;
 const BUFFER: usize = 256 << 10;
 /// Longest long name and longest extended header that are read. An extended
 /// header holds a member's attributes, each at most 64 KiB.
 const EXTENSION_MAX: u64 = 4 << 20;
-/// Pieces of a file with holes: more do not fit a sane archive.
-const PIECES_MAX: usize = 1 << 20;
 
 /// A tar archive that is being read.
 pub(crate) struct Reader<R> {
@@ -263,127 +266,6 @@ impl<R: Read> Reader<R> {
         }
         Ok(member)
     }
-
-    /// The pieces of a file with holes, from its header and the blocks after it.
-    fn old_sparse(&mut self, header: &Header) -> Result<Sparse> {
-        let gnu = header
-            .as_gnu()
-            .ok_or_else(|| damaged("a file with holes has a header of another format"))?;
-        let mut sparse = Sparse {
-            size: gnu.real_size().map_err(bad_header)?,
-            pieces: Vec::new(),
-        };
-        let mut more = gnu.is_extended();
-        add_pieces(&gnu.sparse, &mut sparse.pieces)?;
-        while more {
-            let mut extension = GnuExtSparseHeader::new();
-            let block = self.block()?.ok_or_else(truncated)?;
-            extension.as_mut_bytes().copy_from_slice(&block);
-            add_pieces(&extension.sparse, &mut sparse.pieces)?;
-            if sparse.pieces.len() > PIECES_MAX {
-                return Err(damaged("a file has too many holes"));
-            }
-            more = extension.is_extended();
-        }
-        Ok(sparse)
-    }
-
-    /// The pieces of a file with holes, from the beginning of its data.
-    fn sparse_map(&mut self) -> Result<Vec<(u64, u64)>> {
-        let mut used = 0;
-        let count = self.map_number(&mut used)?;
-        if count > PIECES_MAX as u64 {
-            return Err(damaged("a file has too many holes"));
-        }
-        let mut pieces = Vec::new();
-        for _ in 0..count {
-            let offset = self.map_number(&mut used)?;
-            pieces.push((offset, self.map_number(&mut used)?));
-        }
-        let mut padding = (BLOCK as u64 - used % BLOCK as u64) % BLOCK as u64;
-        while padding > 0 && self.data > 0 {
-            padding -= self.piece(padding)?.len() as u64;
-        }
-        Ok(pieces)
-    }
-
-    fn map_number(&mut self, used: &mut u64) -> Result<u64> {
-        let mut number = 0_u64;
-        loop {
-            *used += 1;
-            match self.piece(1)?.first() {
-                Some(b'\n') => return Ok(number),
-                Some(digit @ b'0'..=b'9') => {
-                    number = number
-                        .checked_mul(10)
-                        .and_then(|number| number.checked_add(u64::from(digit - b'0')))
-                        .ok_or_else(bad_sparse)?;
-                }
-                _ => return Err(bad_sparse()),
-            }
-        }
-    }
-}
-
-fn add_pieces(headers: &[GnuSparseHeader], pieces: &mut Vec<(u64, u64)>) -> Result<()> {
-    for piece in headers.iter().filter(|piece| !piece.is_empty()) {
-        let offset = piece.offset().map_err(bad_header)?;
-        pieces.push((offset, piece.length().map_err(bad_header)?));
-    }
-    Ok(())
-}
-
-/// What extended headers say about a file with holes.
-#[derive(Default)]
-struct PaxSparse {
-    name: Option<Vec<u8>>,
-    size: Option<u64>,
-    pieces: Vec<(u64, u64)>,
-    /// The offset of a piece whose length comes next.
-    offset: Option<u64>,
-    /// The pieces are described at the beginning of the data.
-    in_data: bool,
-}
-
-fn apply(member: &mut Member, pax: &mut PaxSparse, key: &[u8], value: &[u8]) -> Result<()> {
-    match key {
-        b"path" if !value.is_empty() => member.name = value.to_vec(),
-        b"linkpath" if !value.is_empty() => member.link = value.to_vec(),
-        b"size" if !value.is_empty() => member.stored = parse(value)?,
-        b"uid" if !value.is_empty() => member.uid = parse(value)?,
-        b"gid" if !value.is_empty() => member.gid = parse(value)?,
-        b"mtime" if !value.is_empty() => {
-            member.mtime = parse_time(value).ok_or_else(bad_record)?;
-        }
-        b"GNU.sparse.name" => pax.name = Some(value.to_vec()),
-        b"GNU.sparse.size" | b"GNU.sparse.realsize" => pax.size = Some(parse(value)?),
-        b"GNU.sparse.major" => pax.in_data = value == b"1",
-        b"GNU.sparse.offset" => pax.offset = Some(parse(value)?),
-        b"GNU.sparse.numbytes" => {
-            let offset = pax.offset.take().ok_or_else(bad_sparse)?;
-            pax.pieces.push((offset, parse(value)?));
-        }
-        b"GNU.sparse.map" => {
-            let numbers: Vec<u64> = value
-                .split(|&b| b == b',')
-                .map(parse)
-                .collect::<Result<_>>()?;
-            pax.pieces = numbers
-                .chunks_exact(2)
-                .filter_map(|pair| Some((*pair.first()?, *pair.get(1)?)))
-                .collect();
-        }
-        ACL_ACCESS => member.attributes.acl_access = Some(value.to_vec()),
-        ACL_DEFAULT => member.attributes.acl_default = Some(value.to_vec()),
-        SELINUX => member.attributes.selinux = Some(value.to_vec()),
-        _ => {
-            if let Some(name) = key.strip_prefix(XATTR_PREFIX) {
-                let pair = (decode_key(name), value.to_vec());
-                member.attributes.xattrs.push(pair);
-            }
-        }
-    }
-    Ok(())
 }
 
 fn kind(entry_type: EntryType) -> Kind {
@@ -403,83 +285,6 @@ fn kind(entry_type: EntryType) -> Kind {
             _ => Kind::Regular,
         },
     }
-}
-
-/// The records of an extended header: `LENGTH KEY=VALUE` and a newline each.
-fn parse_records(mut bytes: &[u8]) -> Option<Vec<(Vec<u8>, Vec<u8>)>> {
-    let mut records = Vec::new();
-    // Some writers fill up with NULs.
-    while bytes.first().is_some_and(|&byte| byte != 0) {
-        let space = bytes.iter().take(20).position(|&byte| byte == b' ')?;
-        let len: usize = str::from_utf8(bytes.get(..space)?).ok()?.parse().ok()?;
-        let record = bytes.get(space + 1..len)?.strip_suffix(b"\n")?;
-        let equals = record.iter().position(|&byte| byte == b'=')?;
-        let (key, value) = record.split_at(equals);
-        records.push((key.to_vec(), value.get(1..)?.to_vec()));
-        bytes = bytes.get(len..)?;
-    }
-    Some(records)
-}
-
-/// In keys made of attribute names `=` and `%` are written as `%3D` and `%25`.
-fn decode_key(name: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(name.len());
-    let mut rest = name;
-    while let Some((&byte, after)) = rest.split_first() {
-        if let Some(after) = rest.strip_prefix(b"%3D") {
-            out.push(b'=');
-            rest = after;
-        } else if let Some(after) = rest.strip_prefix(b"%25") {
-            out.push(b'%');
-            rest = after;
-        } else {
-            out.push(byte);
-            rest = after;
-        }
-    }
-    out
-}
-
-fn parse<T: std::str::FromStr>(value: &[u8]) -> Result<T> {
-    str::from_utf8(value)
-        .ok()
-        .and_then(|text| text.parse().ok())
-        .ok_or_else(bad_record)
-}
-
-/// Decimal seconds with an optional fraction.
-fn parse_time(value: &[u8]) -> Option<(i64, i64)> {
-    let text = str::from_utf8(value).ok()?;
-    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
-    let seconds: i64 = whole.parse().ok()?;
-    let digits: String = fraction
-        .chars()
-        .chain("000000000".chars())
-        .take(9)
-        .collect();
-    let nanoseconds: i64 = digits
-        .parse()
-        .ok()
-        .filter(|&nanoseconds| nanoseconds >= 0)?;
-    if whole.starts_with('-') && nanoseconds > 0 {
-        return Some((seconds.checked_sub(1)?, 1_000_000_000 - nanoseconds));
-    }
-    Some((seconds, nanoseconds))
-}
-
-fn check_sparse(sparse: &Sparse, stored: u64) -> Result<()> {
-    let mut data = 0_u64;
-    for &(offset, len) in &sparse.pieces {
-        data = data.checked_add(len).ok_or_else(bad_sparse)?;
-        let end = offset.checked_add(len).ok_or_else(bad_sparse)?;
-        if end > sparse.size {
-            return Err(bad_sparse());
-        }
-    }
-    if data > stored || i64::try_from(sparse.size).is_err() {
-        return Err(bad_sparse());
-    }
-    Ok(())
 }
 
 /// The sum of the header's bytes, with its own field as spaces. Old programs
