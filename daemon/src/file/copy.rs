@@ -23,6 +23,38 @@ use crate::Daemon;
 use data::Range;
 use tree::How;
 
+/// The options that the copying calls have in common, as the caller gave them.
+struct Part {
+    from: Option<i64>,
+    to: Option<i64>,
+    size: Option<i64>,
+    sparse: Option<bool>,
+    append: Option<bool>,
+}
+
+macro_rules! part_from {
+    ($($options:ty),+ $(,)?) => {
+        $(impl From<$options> for Part {
+            fn from(options: $options) -> Self {
+                Self {
+                    from: options.srcoffset,
+                    to: options.destoffset,
+                    size: options.size,
+                    sparse: options.sparse,
+                    append: options.append,
+                }
+            }
+        })+
+    };
+}
+
+part_from!(
+    CopyDeviceToDeviceOptions,
+    CopyDeviceToFileOptions,
+    CopyFileToDeviceOptions,
+    CopyFileToFileOptions,
+);
+
 impl CopyActions for Daemon {
     fn cp(&mut self, src: GuestPath, dest: GuestPath) -> Result<()> {
         tree::copy(&self.guest, &src, &dest, How::File)
@@ -68,16 +100,8 @@ impl CopyActions for Daemon {
         options: CopyDeviceToDeviceOptions,
         progress: &mut Progress<'_>,
     ) -> Result<()> {
-        no_append(options.append)?;
-        let range = Range::new(options.srcoffset, options.destoffset, options.size)?;
         let (src, dest) = (DeviceOrPath::Device(src), DeviceOrPath::Device(dest));
-        self.copy_range(
-            &src,
-            &dest,
-            range.sparse(options.sparse),
-            OFlag::empty(),
-            progress,
-        )
+        self.copy_part(&src, &dest, options.into(), progress)
     }
 
     fn copy_device_to_file(
@@ -87,10 +111,8 @@ impl CopyActions for Daemon {
         options: CopyDeviceToFileOptions,
         progress: &mut Progress<'_>,
     ) -> Result<()> {
-        let range = Range::new(options.srcoffset, options.destoffset, options.size)?;
         let (src, dest) = (DeviceOrPath::Device(src), DeviceOrPath::Path(dest));
-        let flags = truncate_or_append(options.append);
-        self.copy_range(&src, &dest, range.sparse(options.sparse), flags, progress)
+        self.copy_part(&src, &dest, options.into(), progress)
     }
 
     fn copy_file_to_device(
@@ -100,16 +122,8 @@ impl CopyActions for Daemon {
         options: CopyFileToDeviceOptions,
         progress: &mut Progress<'_>,
     ) -> Result<()> {
-        no_append(options.append)?;
-        let range = Range::new(options.srcoffset, options.destoffset, options.size)?;
         let (src, dest) = (DeviceOrPath::Path(src), DeviceOrPath::Device(dest));
-        self.copy_range(
-            &src,
-            &dest,
-            range.sparse(options.sparse),
-            OFlag::empty(),
-            progress,
-        )
+        self.copy_part(&src, &dest, options.into(), progress)
     }
 
     fn copy_file_to_file(
@@ -119,10 +133,8 @@ impl CopyActions for Daemon {
         options: CopyFileToFileOptions,
         progress: &mut Progress<'_>,
     ) -> Result<()> {
-        let range = Range::new(options.srcoffset, options.destoffset, options.size)?;
         let (src, dest) = (DeviceOrPath::Path(src), DeviceOrPath::Path(dest));
-        let flags = truncate_or_append(options.append);
-        self.copy_range(&src, &dest, range.sparse(options.sparse), flags, progress)
+        self.copy_part(&src, &dest, options.into(), progress)
     }
 
     fn rename(&mut self, oldpath: GuestPath, newpath: GuestPath) -> Result<()> {
@@ -161,14 +173,15 @@ impl Daemon {
         }
     }
 
-    fn copy_range(
+    fn copy_part(
         &self,
         src: &DeviceOrPath,
         dest: &DeviceOrPath,
-        range: Range,
-        flags: OFlag,
+        part: Part,
         progress: &mut Progress<'_>,
     ) -> Result<()> {
+        let flags = target_flags(dest, part.append)?;
+        let range = Range::new(part.from, part.to, part.size)?.sparse(part.sparse);
         let mut from = self.open_source(src)?;
         seek(&mut from, range.from, src)?;
         let mut to = self.open_target(dest, flags)?;
@@ -214,21 +227,16 @@ fn seek(file: &mut File, offset: u64, subject: &impl fmt::Display) -> Result<()>
     Ok(())
 }
 
-fn no_append(append: Option<bool>) -> Result<()> {
-    if append == Some(true) {
-        return Err(Error::with_errno(
+/// How to open the target; a device has no end to append to.
+fn target_flags(dest: &DeviceOrPath, append: Option<bool>) -> Result<OFlag> {
+    match (dest, append == Some(true)) {
+        (DeviceOrPath::Device(_), true) => Err(Error::with_errno(
             Errno::EINVAL,
             "the append flag cannot be set for this call",
-        ));
-    }
-    Ok(())
-}
-
-fn truncate_or_append(append: Option<bool>) -> OFlag {
-    if append == Some(true) {
-        OFlag::O_APPEND
-    } else {
-        OFlag::O_TRUNC
+        )),
+        (DeviceOrPath::Device(_), false) => Ok(OFlag::empty()),
+        (DeviceOrPath::Path(_), true) => Ok(OFlag::O_APPEND),
+        (DeviceOrPath::Path(_), false) => Ok(OFlag::O_TRUNC),
     }
 }
 
