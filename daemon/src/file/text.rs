@@ -145,6 +145,17 @@ fn number(count: u64, path: &GuestPath) -> Result<i32> {
     })
 }
 
+/// Refuses what does not fit into a reply; `what` says what is too large.
+fn require_room(size: usize, what: &str) -> Result<()> {
+    if size > protocol::wire::MESSAGE_MAX {
+        return Err(Error::with_errno(
+            Errno::E2BIG,
+            format!("the {what} too large for one reply"),
+        ));
+    }
+    Ok(())
+}
+
 /// Counts words as `wc` does in the C locale: what is between white space is a
 /// word if there is something printable in it.
 #[derive(Default)]
@@ -193,7 +204,17 @@ fn trimmed(text: Vec<u8>) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Seek, Write};
+
     use super::*;
+
+    /// A file with this content, to be read from its beginning.
+    pub(super) fn with(content: &[u8]) -> File {
+        let mut file = tempfile::tempfile().expect("a scratch file");
+        file.write_all(content).expect("fill it");
+        file.rewind().expect("rewind it");
+        file
+    }
 
     #[test]
     fn words_need_something_printable() {

@@ -4,8 +4,9 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
 
-use nix::errno::Errno;
-use protocol::{Error, Result};
+use protocol::Result;
+
+use super::require_room;
 
 /// How much to read at a time.
 const BLOCK: usize = 256 * 1024;
@@ -23,20 +24,10 @@ impl Collected {
         // The reply's strings cannot hold a NUL.
         let line = line.split(|&byte| byte == 0).next().unwrap_or_default();
         self.size += line.len() + 4;
-        require_room(self.size)?;
+        require_room(self.size, "lines are")?;
         self.lines.push(line.to_vec());
         Ok(())
     }
-}
-
-fn require_room(size: usize) -> Result<()> {
-    if size > protocol::wire::MESSAGE_MAX {
-        return Err(Error::with_errno(
-            Errno::E2BIG,
-            "the lines are too large for one reply",
-        ));
-    }
-    Ok(())
 }
 
 /// The first `wanted` lines.
@@ -132,7 +123,7 @@ fn collect(reader: &mut impl BufRead, wanted: u64) -> Result<Vec<Vec<u8>>> {
         if (&mut *reader).take(limit).read_until(b'\n', &mut line)? == 0 {
             break;
         }
-        require_room(line.len())?;
+        require_room(line.len(), "lines are")?;
         collected.push(&line)?;
         count += 1;
     }
@@ -166,15 +157,10 @@ pub(super) fn newlines(block: &[u8]) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use std::io::Write;
+    use nix::errno::Errno;
 
-    fn with(content: &[u8]) -> File {
-        let mut file = tempfile::tempfile().expect("a scratch file");
-        file.write_all(content).expect("fill it");
-        file.rewind().expect("rewind it");
-        file
-    }
+    use super::*;
+    use crate::file::text::tests::with;
 
     fn text(lines: Vec<Vec<u8>>) -> Vec<String> {
         lines

@@ -4,9 +4,10 @@ use std::fmt::Write as _;
 use std::fs::File;
 
 use nix::errno::Errno;
-use protocol::{Error, Result};
+use protocol::Result;
 
 use super::lines::for_each_block;
+use super::require_room;
 
 /// Runs of fewer printable characters are chance.
 const SHORTEST: usize = 4;
@@ -104,29 +105,19 @@ struct Found {
 impl Found {
     fn add(&mut self, character: u8) -> Result<()> {
         self.run.push(character);
-        require_room(self.size + self.run.len())
+        require_room(self.size + self.run.len(), "result is")
     }
 
     fn end_run(&mut self) -> Result<()> {
         if self.run.len() >= SHORTEST {
             self.size += self.run.len() + 4;
-            require_room(self.size)?;
+            require_room(self.size, "result is")?;
             self.strings.push(std::mem::take(&mut self.run));
         } else {
             self.run.clear();
         }
         Ok(())
     }
-}
-
-fn require_room(size: usize) -> Result<()> {
-    if size > protocol::wire::MESSAGE_MAX {
-        return Err(Error::with_errno(
-            Errno::E2BIG,
-            "the result is too large for one reply",
-        ));
-    }
-    Ok(())
 }
 
 /// Offset, sixteen bytes and their characters on each line; `*` for lines that
@@ -170,7 +161,7 @@ impl Dump {
             self.repeating = false;
             self.previous = Some(*line);
             self.show(line);
-            require_room(self.text.len())?;
+            require_room(self.text.len(), "result is")?;
         }
         self.offset += PER_LINE as u64;
         Ok(())
@@ -205,7 +196,7 @@ impl Dump {
         if self.offset > 0 {
             let _ = writeln!(self.text, "{:08x}", self.offset);
         }
-        require_room(self.text.len())?;
+        require_room(self.text.len(), "result is")?;
         Ok(self.text.into_bytes())
     }
 }
@@ -213,14 +204,7 @@ impl Dump {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::io::{Seek, Write};
-
-    fn with(content: &[u8]) -> File {
-        let mut file = tempfile::tempfile().expect("a scratch file");
-        file.write_all(content).expect("fill it");
-        file.rewind().expect("rewind it");
-        file
-    }
+    use crate::file::text::tests::with;
 
     fn found(content: &[u8], letter: &str) -> Vec<String> {
         let encoding = Encoding::from_letter(letter).expect("an encoding");
