@@ -5,10 +5,11 @@ use nix::fcntl::OFlag;
 use protocol::api::GptActions;
 use protocol::{Context, Device, Error, Result};
 
+use super::parted::run_settled;
 use super::partition::{changed, part_number};
 use super::table::{Gpt, Guid, Table, no_gpt};
+use crate::Daemon;
 use crate::command::Command;
-use crate::{Daemon, udev};
 
 /// Bits that the specification keeps for itself.
 const RESERVED: u64 = ((1 << 48) - 1) & !0b111;
@@ -66,18 +67,8 @@ impl GptActions for Daemon {
         if let Some(Table::Mbr(_)) = self.table(&device)? {
             return Err(no_gpt(&device));
         }
-        udev::settle();
-        let output = Command::new("sgdisk")
-            .arg("-e")
-            .arg(device.path())
-            .fold_stderr()
-            .output()?;
-        udev::settle();
-        if output.code == 0 {
-            return Ok(());
-        }
-        let said = String::from_utf8_lossy(&output.stdout);
-        Err(Error::new(format!("sgdisk -e {device}: {}", said.trim())))
+        let command = Command::new("sgdisk").arg("-e").arg(device.path());
+        run_settled(command, format_args!("sgdisk -e {device}"))
     }
 
     fn part_set_gpt_attributes(

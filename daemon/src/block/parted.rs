@@ -2,6 +2,7 @@
 //! kinds of tables that are not read in process.
 
 use std::ffi::OsString;
+use std::fmt;
 
 use nix::errno::Errno;
 use protocol::{Device, Error, Result};
@@ -23,21 +24,29 @@ pub(super) fn change<S: Into<OsString>>(
     device: &Device,
     args: impl IntoIterator<Item = S>,
 ) -> Result<()> {
-    // udev opens devices that were written to; parted cannot tell the kernel
-    // of changes to a partition that is open.
-    udev::settle();
-    let output = Command::new("parted")
+    let command = Command::new("parted")
         .arg("-s")
         .operands([device.path()])
-        .args(args)
-        .fold_stderr()
-        .output()?;
+        .args(args);
+    run_settled(command, format_args!("parted: {device}"))
+}
+
+/// Runs a program that changes a partition table; `subject` begins its error.
+///
+/// # Errors
+///
+/// What the program said.
+pub(super) fn run_settled(command: Command, subject: impl fmt::Display) -> Result<()> {
+    // udev opens devices that were written to; the kernel cannot be told of
+    // changes to a partition that is open.
+    udev::settle();
+    let output = command.fold_stderr().output()?;
     udev::settle();
     if output.code == 0 {
         return Ok(());
     }
     let said = String::from_utf8_lossy(&output.stdout);
-    Err(Error::new(format!("parted: {device}: {}", said.trim())))
+    Err(Error::new(format!("{subject}: {}", said.trim())))
 }
 
 /// What parted says a disk holds.
