@@ -38,6 +38,11 @@ impl Error {
         Self::with_errno(errno, format!("{subject}: {}", strerror(errno)))
     }
 
+    /// EINVAL, for arguments that make no sense.
+    pub fn invalid(message: impl Into<String>) -> Self {
+        Self::with_errno(Errno::EINVAL, message)
+    }
+
     /// ENOTSUP, for what this daemon or appliance cannot do.
     pub fn not_supported(message: impl Into<String>) -> Self {
         Self::with_errno(Errno::ENOTSUP, message)

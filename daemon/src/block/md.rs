@@ -4,7 +4,6 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 
-use nix::errno::Errno;
 use protocol::api::{MdActions, MdCreateOptions, Mdstat};
 use protocol::{Context, Device, Error, Result};
 
@@ -39,7 +38,7 @@ impl MdActions for Daemon {
         let name = OsString::from_vec(name.to_vec());
         // mdadm knows no `--` that would tell a name from an option.
         if name.is_empty() || name.as_encoded_bytes().starts_with(b"-") {
-            return Err(invalid(format!(
+            return Err(Error::invalid(format!(
                 "{}: not the name of a RAID array",
                 name.display()
             )));
@@ -112,27 +111,29 @@ impl<'a> Plan<'a> {
         let missing = options.missingbitmap.unwrap_or_default().cast_unsigned();
         let absent = usize::try_from(missing.count_ones()).unwrap_or_default();
         let spare = usize::try_from(options.spare.unwrap_or_default())
-            .map_err(|_| invalid("spare must not be negative"))?;
+            .map_err(|_| Error::invalid("spare must not be negative"))?;
         let active = match options.nrdevices {
             None => devices + absent,
             Some(count) => usize::try_from(count)
                 .ok()
                 .filter(|&count| count >= 2)
-                .ok_or_else(|| invalid("nrdevices is less than 2"))?,
+                .ok_or_else(|| Error::invalid("nrdevices is less than 2"))?,
         };
         let level = options.level.unwrap_or("raid1");
         if !LEVELS.contains(&level) && !matches!(level, "raid10" | "10") {
-            return Err(invalid(format!("unknown level parameter: {level}")));
+            return Err(Error::invalid(format!("unknown level parameter: {level}")));
         }
         let chunk_kib = match options.chunk {
             Some(bytes) if bytes % 1024 != 0 => {
-                return Err(invalid("chunk size must be a multiple of 1024 bytes"));
+                return Err(Error::invalid(
+                    "chunk size must be a multiple of 1024 bytes",
+                ));
             }
             Some(bytes) => Some(bytes / 1024),
             None => None,
         };
         if devices + absent != active + spare {
-            return Err(invalid(format!(
+            return Err(Error::invalid(format!(
                 "devices ({devices}) + bits set in missingbitmap ({absent}) \
                  is not equal to nrdevices ({active}) + spare ({spare})"
             )));
@@ -212,10 +213,6 @@ fn member(word: &str) -> Option<Member<'_>> {
             mdstat_flags: flags,
         },
     })
-}
-
-fn invalid(message: impl Into<String>) -> Error {
-    Error::with_errno(Errno::EINVAL, message)
 }
 
 #[cfg(test)]

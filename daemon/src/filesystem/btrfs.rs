@@ -27,7 +27,7 @@ impl BtrfsActions for Daemon {
         let size = match options.size {
             None => "max".to_owned(),
             Some(size @ 1..) => size.to_string(),
-            Some(_) => return Err(invalid("size is zero or negative")),
+            Some(_) => return Err(Error::invalid("size is zero or negative")),
         };
         let command = Command::new("btrfs").args(["filesystem", "resize", &size]);
         self.on_mounted(command, &mountpoint).map(drop)
@@ -51,7 +51,7 @@ impl BtrfsActions for Daemon {
             None => command,
             Some("zlib") => command.arg("-czlib"),
             Some("lzo") => command.arg("-clzo"),
-            Some(other) => return Err(invalid(format!("unknown compress method: {other}"))),
+            Some(other) => return Err(Error::invalid(format!("unknown compress method: {other}"))),
         };
         let place = self.guest.parent(&self.guest.resolve(&path)?)?;
         command
@@ -112,7 +112,7 @@ impl BtrfsActions for Daemon {
         let mut command = Command::new("btrfs").arg("check");
         if let Some(number) = options.superblock {
             if number < 0 {
-                return Err(invalid("super block offset must be >= 0"));
+                return Err(Error::invalid("super block offset must be >= 0"));
             }
             command = command.arg("--super").arg(number.to_string());
         }
@@ -129,7 +129,7 @@ impl BtrfsActions for Daemon {
         options: BtrfsImageOptions,
     ) -> Result<()> {
         if source.is_empty() {
-            return Err(invalid("list of sources must be non-empty"));
+            return Err(Error::invalid("list of sources must be non-empty"));
         }
         let file = self.guest.create(
             &image,
@@ -230,10 +230,6 @@ fn devices_of(text: &str) -> Result<Vec<Device>> {
         }
     }
     Ok(found)
-}
-
-fn invalid(message: impl Into<String>) -> Error {
-    Error::with_errno(Errno::EINVAL, message)
 }
 
 #[cfg(test)]

@@ -3,7 +3,6 @@
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
-use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use protocol::api::{E2fsckOptions, ExtActions, SetE2attrsOptions, Tune2fsOptions};
 use protocol::{Context, Device, Error, GuestPath, Result};
@@ -53,7 +52,7 @@ impl ExtActions for Daemon {
         match chosen[..] {
             [] => check(&device, None),
             [how] => check(&device, Some(how)),
-            _ => Err(invalid(
+            _ => Err(Error::invalid(
                 "only one of the options 'correct', 'forceall' or 'forceno' may be specified",
             )),
         }
@@ -69,7 +68,7 @@ impl ExtActions for Daemon {
 
     fn resize2fs_size(&mut self, device: Device, size: i64) -> Result<()> {
         if size <= 0 || size % 1024 != 0 {
-            return Err(invalid(format!(
+            return Err(Error::invalid(format!(
                 "{size}: size must be a round number of kilobytes"
             )));
         }
@@ -121,7 +120,7 @@ impl ExtActions for Daemon {
 
     fn set_e2generation(&mut self, file: GuestPath, generation: i64) -> Result<()> {
         let generation = u32::try_from(generation)
-            .map_err(|_| invalid(format!("{generation}: generation must fit in 32 bits")))?;
+            .map_err(|_| Error::invalid(format!("{generation}: generation must fit in 32 bits")))?;
         let command = Command::new("chattr").arg("-v").arg(generation.to_string());
         self.on_file(command, &file).map(drop)
     }
@@ -249,7 +248,7 @@ fn settings(options: &Tune2fsOptions<'_>) -> Result<Vec<OsString>> {
     }
     if let Some(behaviour) = options.errorbehavior {
         if !matches!(behaviour, "continue" | "remount-ro" | "panic") {
-            return Err(invalid(format!(
+            return Err(Error::invalid(format!(
                 "invalid errorbehavior parameter: {behaviour}"
             )));
         }
@@ -308,20 +307,16 @@ fn check_letters(letters: &str) -> Result<()> {
             seen.push(letter);
             continue;
         };
-        return Err(invalid(format!("{wrong} file attribute '{letter}'")));
+        return Err(Error::invalid(format!("{wrong} file attribute '{letter}'")));
     }
     Ok(())
 }
 
 fn not_negative(name: &str, value: i64) -> Result<String> {
     if value < 0 {
-        return Err(invalid(format!("{name} cannot be negative")));
+        return Err(Error::invalid(format!("{name} cannot be negative")));
     }
     Ok(value.to_string())
-}
-
-fn invalid(message: impl Into<String>) -> Error {
-    Error::with_errno(Errno::EINVAL, message)
 }
 
 #[cfg(test)]

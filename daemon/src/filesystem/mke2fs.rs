@@ -3,10 +3,9 @@
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
-use protocol::Result;
 use protocol::api::Mke2fsOptions;
+use protocol::{Error, Result};
 
-use super::mkfs::invalid;
 use super::superblock;
 use crate::devices::Devices;
 
@@ -134,7 +133,7 @@ pub(super) fn journal_place(devices: &Devices, journal: &[u8]) -> Result<OsStrin
         .ok()
         .filter(|name| name.starts_with("/dev/"))
         .ok_or_else(|| {
-            invalid(format!(
+            Error::invalid(format!(
                 "{}: the journal device must be a device, UUID=... or LABEL=...",
                 String::from_utf8_lossy(journal)
             ))
@@ -145,7 +144,7 @@ pub(super) fn journal_place(devices: &Devices, journal: &[u8]) -> Result<OsStrin
 /// EINVAL for a place that mke2fs would take for further options.
 pub(super) fn journal_option(place: &[u8]) -> Result<OsString> {
     if place.contains(&b',') {
-        return Err(invalid(format!(
+        return Err(Error::invalid(format!(
             "{}: a journal whose name has a comma inside cannot be used",
             String::from_utf8_lossy(place)
         )));
@@ -157,7 +156,7 @@ pub(super) fn require_ext(fstype: &str) -> Result<()> {
     if superblock::is_ext(fstype) {
         Ok(())
     } else {
-        Err(invalid(format!(
+        Err(Error::invalid(format!(
             "{fstype}: not a valid extended filesystem type"
         )))
     }
@@ -165,7 +164,7 @@ pub(super) fn require_ext(fstype: &str) -> Result<()> {
 
 pub(super) fn not_negative(name: &str, value: i64) -> Result<String> {
     if value < 0 {
-        return Err(invalid(format!("{name} must be >= 0")));
+        return Err(Error::invalid(format!("{name} must be >= 0")));
     }
     Ok(value.to_string())
 }

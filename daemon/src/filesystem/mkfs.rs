@@ -34,23 +34,23 @@ impl MkfsActions for Daemon {
         }
         if let Some(size) = options.inode {
             if !is_ext {
-                return Err(invalid(
+                return Err(Error::invalid(
                     "inode size (-I) can only be set on ext2/3/4 filesystems",
                 ));
             }
             if size <= 0 {
-                return Err(invalid("inode size must be larger than zero"));
+                return Err(Error::invalid("inode size must be larger than zero"));
             }
             command = command.arg("-I").arg(size.to_string());
         }
         if let Some(size) = options.sectorsize {
             if fstype != "ufs" {
-                return Err(invalid(
+                return Err(Error::invalid(
                     "sector size (-S) can only be set on ufs filesystems",
                 ));
             }
             if size <= 0 {
-                return Err(invalid("sector size must be larger than zero"));
+                return Err(Error::invalid("sector size must be larger than zero"));
             }
             command = command.arg("-S").arg(size.to_string());
         }
@@ -77,12 +77,12 @@ impl MkfsActions for Daemon {
 
     fn mkfs_btrfs(&mut self, devices: Vec<Device>, options: MkfsBtrfsOptions<'_>) -> Result<()> {
         let Some(first) = devices.first() else {
-            return Err(invalid("list of devices must be non-empty"));
+            return Err(Error::invalid("list of devices must be non-empty"));
         };
         let mut command = Command::new("mkfs.btrfs");
         if let Some(bytes) = options.bytecount {
             if bytes <= 0 {
-                return Err(invalid("bytecount must be > 0"));
+                return Err(Error::invalid("bytecount must be > 0"));
             }
             command = command.arg("--byte-count").arg(bytes.to_string());
         }
@@ -90,7 +90,7 @@ impl MkfsActions for Daemon {
             let Some(profile) = profile else { continue };
             if !matches!(profile, "raid0" | "raid1" | "raid10" | "single") {
                 let parameter = if name == "data" { "datatype" } else { name };
-                return Err(invalid(format!(
+                return Err(Error::invalid(format!(
                     "{parameter} not one of the allowed values"
                 )));
             }
@@ -103,7 +103,9 @@ impl MkfsActions for Daemon {
         ] {
             let Some(size) = size else { continue };
             if !is_power_of_two(size) {
-                return Err(invalid(format!("{name} must be > 0 and a power of two")));
+                return Err(Error::invalid(format!(
+                    "{name} must be > 0 and a power of two"
+                )));
             }
             command = command.arg(format!("--{name}")).arg(size.to_string());
         }
@@ -232,7 +234,7 @@ fn fat_knows_mbr() -> Result<bool> {
 /// The option by which a type's program takes the block size.
 fn block_size(devices: &Devices, fstype: &str, device: &Device, size: i32) -> Result<[String; 2]> {
     if !is_power_of_two(size) {
-        return Err(invalid("block size must be > 0 and a power of 2"));
+        return Err(Error::invalid("block size must be > 0 and a power of 2"));
     }
     let (name, value) = match fstype {
         "vfat" | "msdos" => {
@@ -244,7 +246,7 @@ fn block_size(devices: &Devices, fstype: &str, device: &Device, size: i32) -> Re
                 .ok_or_else(|| Error::new(format!("{device}: unknown sector size")))?;
             let per_cluster = size / sector;
             if !(1..=128).contains(&per_cluster) {
-                return Err(invalid(format!(
+                return Err(Error::invalid(format!(
                     "unsupported cluster size for {fstype} filesystem \
                      (requested cluster size = {size}, sector size = {sector}, \
                      trying sectors per cluster = {per_cluster})"
@@ -254,7 +256,7 @@ fn block_size(devices: &Devices, fstype: &str, device: &Device, size: i32) -> Re
         }
         "ntfs" => ("-c", size.to_string()),
         "btrfs" => {
-            return Err(invalid(
+            return Err(Error::invalid(
                 "blocksize cannot be set on btrfs filesystems, use 'mkfs-btrfs'",
             ));
         }
@@ -318,10 +320,6 @@ fn make_with_journal(fstype: &str, blocksize: i32, device: &Device, journal: &[u
 
 fn is_power_of_two(value: i32) -> bool {
     u32::try_from(value).is_ok_and(u32::is_power_of_two)
-}
-
-pub(super) fn invalid(message: impl Into<String>) -> Error {
-    Error::with_errno(Errno::EINVAL, message)
 }
 
 #[cfg(test)]

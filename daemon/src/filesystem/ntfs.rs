@@ -4,7 +4,6 @@ use std::ffi::OsStr;
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 
-use nix::errno::Errno;
 use protocol::api::{
     NtfsActions, NtfsChmodOptions, NtfscloneOutOptions, NtfsfixOptions, NtfsresizeOptions,
 };
@@ -28,7 +27,7 @@ impl NtfsActions for Daemon {
         let mut command = Command::new("ntfsresize").arg("-P");
         if let Some(size) = options.size {
             if size <= 0 {
-                return Err(invalid("size is zero or negative"));
+                return Err(Error::invalid("size is zero or negative"));
             }
             command = command.arg("--size").arg(size.to_string());
         }
@@ -98,7 +97,7 @@ impl NtfsActions for Daemon {
         _progress: &mut Progress<'_>,
     ) -> Result<Sent> {
         if inode < 0 {
-            return Err(invalid("inode must be >= 0"));
+            return Err(Error::invalid("inode must be >= 0"));
         }
         let command = Command::new("ntfscat")
             .arg("-i")
@@ -115,10 +114,10 @@ impl NtfsActions for Daemon {
         options: NtfsChmodOptions,
     ) -> Result<()> {
         if path.first() != Some(&b'/') {
-            return Err(invalid("path must start with a / character"));
+            return Err(Error::invalid("path must start with a / character"));
         }
         if !(0..=0o7777).contains(&mode) {
-            return Err(invalid(format!("mode {mode:o} is not a file mode")));
+            return Err(Error::invalid(format!("mode {mode:o} is not a file mode")));
         }
         let mut command = Command::new("ntfssecaudit");
         if options.recursive == Some(true) {
@@ -137,8 +136,4 @@ impl NtfsActions for Daemon {
         let said = String::from_utf8_lossy(&output.stdout);
         Err(Error::new(format!("{device}: {}", said.trim())))
     }
-}
-
-fn invalid(message: impl Into<String>) -> Error {
-    Error::with_errno(Errno::EINVAL, message)
 }

@@ -3,7 +3,6 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
-use nix::errno::Errno;
 use protocol::api::{FstrimOptions, UpkeepActions};
 use protocol::{Context, Device, Error, GuestPath, Mountable, Result};
 
@@ -30,7 +29,7 @@ impl UpkeepActions for Daemon {
             "xfs" => {
                 // xfs_admin takes it for a wish to have none.
                 if label == b"---" {
-                    return Err(invalid("xfs: invalid new label"));
+                    return Err(Error::invalid("xfs: invalid new label"));
                 }
                 labels::check_xfs(label)?;
                 xfs::administer()
@@ -47,7 +46,9 @@ impl UpkeepActions for Daemon {
             "ntfs" => {
                 // ntfslabel knows no `--`.
                 if label.starts_with(b"-") {
-                    return Err(invalid("ntfs: a label cannot be set that begins with '-'"));
+                    return Err(Error::invalid(
+                        "ntfs: a label cannot be set that begins with '-'",
+                    ));
                 }
                 Command::new("ntfslabel").arg(device.path()).arg(text)
             }
@@ -72,13 +73,13 @@ impl UpkeepActions for Daemon {
             kind if superblock::is_ext(kind) => {
                 // tune2fs has meanings of its own for these.
                 if matches!(uuid, "clear" | "random" | "time") {
-                    return Err(invalid("e2: invalid new UUID"));
+                    return Err(Error::invalid("e2: invalid new UUID"));
                 }
                 ext::set_uuid(&device, uuid)
             }
             "xfs" => {
                 if matches!(uuid, "nil" | "generate" | "restore") {
-                    return Err(invalid("xfs: invalid new UUID"));
+                    return Err(Error::invalid("xfs: invalid new UUID"));
                 }
                 xfs::administer()
                     .args(["-U", uuid])
@@ -170,7 +171,7 @@ fn trim_range(options: &FstrimOptions) -> Result<Vec<String>> {
     let mut args = Vec::new();
     if let Some(offset) = options.offset {
         if offset < 0 {
-            return Err(invalid("offset < 0"));
+            return Err(Error::invalid("offset < 0"));
         }
         args.extend(["-o".to_owned(), offset.to_string()]);
     }
@@ -180,13 +181,9 @@ fn trim_range(options: &FstrimOptions) -> Result<Vec<String>> {
     ] {
         let Some(value) = value else { continue };
         if value <= 0 {
-            return Err(invalid(format!("{name} <= 0")));
+            return Err(Error::invalid(format!("{name} <= 0")));
         }
         args.extend([flag.to_owned(), value.to_string()]);
     }
     Ok(args)
-}
-
-fn invalid(message: impl Into<String>) -> Error {
-    Error::with_errno(Errno::EINVAL, message)
 }

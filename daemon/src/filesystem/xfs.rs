@@ -4,7 +4,6 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::str::FromStr;
 
-use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use protocol::api::{XfsActions, XfsAdminOptions, XfsGrowfsOptions, XfsRepairOptions, Xfsinfo};
 use protocol::{Context, Device, DeviceOrPath, Error, GuestPath, Result};
@@ -64,7 +63,7 @@ impl XfsActions for Daemon {
         let output = command.output().context(&device)?;
         let said = output.message();
         if let Some(needed) = too_little_memory(&said) {
-            return Err(invalid(format!(
+            return Err(Error::invalid(format!(
                 "maxmem was too small: raise it to at least {needed}"
             )));
         }
@@ -297,13 +296,9 @@ fn too_little_memory(said: &str) -> Option<&str> {
 
 fn not_negative(name: &str, value: i64) -> Result<String> {
     if value < 0 {
-        return Err(invalid(format!("{name} must be >= 0")));
+        return Err(Error::invalid(format!("{name} must be >= 0")));
     }
     Ok(value.to_string())
-}
-
-fn invalid(message: impl Into<String>) -> Error {
-    Error::with_errno(Errno::EINVAL, message)
 }
 
 #[cfg(test)]
