@@ -34,8 +34,8 @@ pub(crate) fn matches(pattern: &[u8], name: &[u8], dot: Dot) -> bool {
             continue;
         }
         match retry {
-            Some((after_star, from)) if !from.is_empty() => {
-                (pattern, name) = (after_star, &from[1..]);
+            Some((after_star, [_, from @ ..])) => {
+                (pattern, name) = (after_star, from);
                 retry = Some((pattern, name));
             }
             _ => return false,
@@ -97,11 +97,10 @@ fn one(pattern: &[u8], byte: u8) -> Option<&[u8]> {
 /// A bracket expression after its `[`: whether it has `byte`, and what follows
 /// it. `None` if it has no end.
 fn bracket(expression: &[u8], byte: u8) -> Option<(bool, &[u8])> {
-    let mut rest = expression;
-    let negated = matches!(rest.first(), Some(b'!' | b'^'));
-    if negated {
-        rest = &rest[1..];
-    }
+    let (negated, mut rest) = match expression {
+        [b'!' | b'^', rest @ ..] => (true, rest),
+        _ => (false, expression),
+    };
     let mut found = false;
     let mut first = true;
     loop {
