@@ -99,12 +99,8 @@ fn nextest_tally(lines: &[String]) -> Tally {
                 .nth(1)
                 .or(line.split("test run:").nth(1));
             for part in counts.unwrap_or_default().split(',') {
-                let mut words = part.split_whitespace();
-                let count = words
-                    .next()
-                    .and_then(|count| count.parse().ok())
-                    .unwrap_or(0);
-                match words.next() {
+                let (count, what) = counted(part);
+                match what {
                     Some("passed") => tally.passed += count,
                     // What a filter left out is also reported as skipped.
                     Some("skipped") | None => {}
@@ -143,12 +139,8 @@ fn cargo_tally(lines: &[String]) -> Tally {
     for line in lines {
         if let Some(counts) = line.strip_prefix("test result:") {
             for part in counts.split([';', '.']) {
-                let mut words = part.split_whitespace();
-                let count = words
-                    .next()
-                    .and_then(|count| count.parse().ok())
-                    .unwrap_or(0);
-                match words.next() {
+                let (count, what) = counted(part);
+                match what {
                     Some("passed") => tally.passed += count,
                     Some("ignored") => tally.skipped += count,
                     _ => {}
@@ -162,6 +154,16 @@ fn cargo_tally(lines: &[String]) -> Tally {
         }
     }
     tally
+}
+
+/// A number and what it counts, as in `3 passed`.
+fn counted(part: &str) -> (usize, Option<&str>) {
+    let mut words = part.split_whitespace();
+    let count = words
+        .next()
+        .and_then(|count| count.parse().ok())
+        .unwrap_or(0);
+    (count, words.next())
 }
 
 #[cfg(test)]
