@@ -22,7 +22,7 @@ use crate::archive::{
 use crate::command::Command;
 
 /// What fits into a message, nearly.
-const MESSAGE_MAX: u64 = 4 << 20;
+const MESSAGE_MAX: u64 = protocol::wire::MESSAGE_MAX as u64;
 
 impl ArchivesActions for Daemon {
     fn tar_in(
