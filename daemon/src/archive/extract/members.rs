@@ -31,8 +31,12 @@ impl Extractor<'_> {
     ) -> Result<(), Failure> {
         let flags =
             OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        // Nobody else gets at the data before the owner is right.
-        let mode = Mode::S_IRUSR | Mode::S_IWUSR;
+        // Nobody else gets at the data before the owner is right; ours is root.
+        let mode = if (member.uid, member.gid) == (0, 0) {
+            mode_of(member) & (Mode::S_IRWXU | Mode::S_IRWXG | Mode::S_IRWXO)
+        } else {
+            Mode::S_IRUSR | Mode::S_IWUSR
+        };
         let file = self.replace(path, |dir, name| openat(dir, name, flags, mode))?;
         write_data(&file, member, reader)?;
         self.set_open_metadata(&file, member)
@@ -120,13 +124,16 @@ impl Extractor<'_> {
     }
 
     /// Owner, mode, attributes and times of what is open. The owner comes first:
-    /// a new one takes away bits of the mode.
+    /// a new one takes away bits of the mode. What is right already is left
+    /// alone: each change costs the filesystem's journal more than the look.
     pub(super) fn set_open_metadata(
         &mut self,
         fd: &OwnedFd,
         member: &Member,
     ) -> Result<(), Failure> {
-        if self.owners {
+        let made = fstat(fd)?;
+        let owned = (made.st_uid, made.st_gid) == (member.uid, member.gid);
+        if self.owners && !owned {
             let owner = fchown(
                 fd,
                 Some(Uid::from_raw(member.uid)),
@@ -134,7 +141,10 @@ impl Extractor<'_> {
             );
             self.tolerate_missing_owners(owner)?;
         }
-        fchmod(fd, mode_of(member))?;
+        let mode = mode_of(member);
+        if !owned || Mode::from_bits_truncate(made.st_mode) != mode {
+            fchmod(fd, mode)?;
+        }
         attributes::restore(fd, member, self.options.attributes);
         futimens(fd, &TimeSpec::UTIME_OMIT, &mtime(member))?;
         Ok(())
