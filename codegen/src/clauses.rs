@@ -36,7 +36,7 @@ const ACTION_FORMS: &[Form] = &[
         "deprecated",
         "deprecated; or deprecated by NAME; or deprecated by library NAME;",
     ),
-    once("progress", "progress;"),
+    once("progress", "progress; or progress undocumented;"),
     once("cancellable", "cancellable;"),
     once("uncancellable", "uncancellable;"),
     once("limit", "limit protocol;"),
@@ -63,6 +63,7 @@ pub(crate) struct ActionClauses {
     pub(crate) feature: Option<Name>,
     pub(crate) deprecated: Option<(Deprecation, Span)>,
     pub(crate) progress: bool,
+    pub(crate) progress_undocumented: bool,
     pub(crate) cancellable: Option<Span>,
     pub(crate) uncancellable: Option<Span>,
     pub(crate) limit_protocol: bool,
@@ -108,6 +109,9 @@ pub(crate) fn action(clauses: &[Clause], wrong: &mut Diagnostics) -> ActionClaus
                     ));
                 }
                 ("progress", []) => said.progress = true,
+                ("progress", [how]) if is(how, "undocumented") => {
+                    said.progress_undocumented = true;
+                }
                 ("cancellable", []) => said.cancellable = Some(span.clone()),
                 ("uncancellable", []) => said.uncancellable = Some(span.clone()),
                 ("limit", [protocol]) if is(protocol, "protocol") => said.limit_protocol = true,

@@ -138,6 +138,7 @@ fn action(item: &ast::Item, inner: &ast::Action, structs: &HashSet<&str>) -> Act
         feature: said.feature.map(|feature| feature.text),
         deprecated: said.deprecated.map(|(deprecation, _)| deprecation),
         progress: said.progress,
+        progress_undocumented: said.progress_undocumented,
         cancellable: said.cancellable.is_some(),
         limit_protocol: said.limit_protocol,
         once_optionless: said.once_optionless.is_some(),

@@ -156,8 +156,10 @@ pub struct Action {
     pub feature: Option<String>,
     /// Set when callers should use something else.
     pub deprecated: Option<Deprecation>,
-    /// It sends progress messages.
+    /// It sends progress messages, and callers are told so.
     pub progress: bool,
+    /// It sends progress messages that callers are not told of.
+    pub progress_undocumented: bool,
     /// The caller may cancel it while the file streams.
     pub cancellable: bool,
     /// What it can carry is bounded by the message size.
@@ -326,4 +328,12 @@ pub enum ResultItem {
     Device,
     /// A device or a btrfs subvolume, sent under the caller's name for it.
     Mountable,
+}
+
+impl Action {
+    /// The handler gets a `Progress`.
+    #[must_use]
+    pub fn sends_progress(&self) -> bool {
+        self.progress || self.progress_undocumented
+    }
 }

@@ -46,6 +46,11 @@ impl<'c> Progress<'c> {
         }
     }
 
+    /// The same, sent at once: for tests of what libraries do with many messages.
+    pub fn update_now(&mut self, position: u64, total: u64) {
+        send(self.output, &mut self.output.lock(), position, total);
+    }
+
     /// Sends a pulse three times a second, for work that cannot measure
     /// itself, until the guard is dropped.
     #[must_use = "the pulse stops when this is dropped"]

@@ -134,7 +134,7 @@ fn handler(action: &Action) -> TokenStream {
         let field = ident(&option.name);
         quote!(options.#field.show())
     });
-    let progress = action.progress.then(|| quote!(let _ = progress;));
+    let progress = action.sends_progress().then(|| quote!(let _ = progress;));
     let result = if streams_out(action) {
         let file = action
             .params

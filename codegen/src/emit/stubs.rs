@@ -84,7 +84,7 @@ fn stub(model: &Model, action: &Action, handlers: &proc_macro2::Ident) -> TokenS
         .find(|param| param.ty == ParamType::FileIn)
         .map(|_| quote! { let mut file_in = call.file_in()?; });
     let progress = action
-        .progress
+        .sends_progress()
         .then(|| quote! { let mut progress = call.progress(); });
     let passed = action
         .params
@@ -98,7 +98,7 @@ fn stub(model: &Model, action: &Action, handlers: &proc_macro2::Ident) -> TokenS
             }
         })
         .chain((!action.options.is_empty()).then(|| quote!(options)))
-        .chain(action.progress.then(|| quote!(&mut progress)));
+        .chain(action.sends_progress().then(|| quote!(&mut progress)));
     let call_and_reply = if streams_out(action) {
         quote! { daemon.#method(#(#passed),*).map(Reply::from) }
     } else {

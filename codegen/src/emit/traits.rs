@@ -62,7 +62,9 @@ pub fn method_signature(action: &Action) -> TokenStream {
         let lifetime = options_borrow(action).then(|| quote!(<'_>));
         quote!(options: #ty #lifetime)
     });
-    let progress = action.progress.then(|| quote!(progress: &mut Progress<'_>));
+    let progress = action
+        .sends_progress()
+        .then(|| quote!(progress: &mut Progress<'_>));
     let all = params.chain(options).chain(progress);
     let result = handler_result(action);
     quote!(fn #name(&mut self, #(#all),*) -> Result<#result>)

@@ -164,7 +164,7 @@ pub trait EverythingActions {
     /// Give structures.
     fn r_structs(&mut self) -> Result<Vec<Thing>>;
     /// Give a text.
-    fn r_text(&mut self) -> Result<String>;
+    fn r_text(&mut self, progress: &mut Progress<'_>) -> Result<String>;
     /// Give what only the library sees.
     fn r_secret(&mut self) -> Result<Secret>;
     /// Once upon a time.
@@ -371,7 +371,8 @@ pub(super) fn call_r_text<D: Host + EverythingActions>(
     call: &mut Call<'_>,
 ) -> Result<Reply> {
     call.arguments(0u32)?;
-    let result = daemon.r_text()?;
+    let mut progress = call.progress();
+    let result = daemon.r_text(&mut progress)?;
     call.reply(|out| {
         out.opaque(result.as_bytes());
     })

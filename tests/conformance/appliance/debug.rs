@@ -227,8 +227,37 @@ fn blocks_of_files_and_devices_are_read() {
 #[test]
 fn what_this_daemon_does_not_do_says_so() {
     let mut direct = Direct::start(&[]);
-    assert_eq!(refused(&mut direct, "progress", &["1"]), "ENOTSUP");
     assert_eq!(refused(&mut direct, "core_pattern", &[]), "EINVAL");
+}
+
+#[test]
+fn progress_is_sent_to_order() {
+    let mut direct = Direct::start(&[]);
+    for args in [&[][..], &["0"], &["-1"], &["x"], &["1000001"], &["1", "0"]] {
+        assert_eq!(refused(&mut direct, "progress", args), "EINVAL", "{args:?}");
+    }
+
+    direct
+        .debug("progress", &["1", "250000"])
+        .expect("progress");
+    let sent: Vec<_> = direct
+        .progress
+        .iter()
+        .map(|message| (message.position, message.total))
+        .collect();
+    let expected = [250_000, 500_000, 750_000, 1_000_000].map(|position| (position, 1_000_000));
+    assert_eq!(sent, expected);
+
+    // Calls of up to two seconds send none of their own.
+    direct.debug("progress", &["1"]).expect("progress");
+    assert!(direct.progress.is_empty(), "{:?}", direct.progress);
+
+    direct.debug("progress", &["3"]).expect("progress");
+    let messages = &direct.progress;
+    assert!((2..=5).contains(&messages.len()), "{messages:?}");
+    assert!(messages.iter().all(|message| message.total == 30));
+    assert!(messages[0].position >= 19, "{messages:?}");
+    assert_eq!(messages[messages.len() - 1].position, 30, "{messages:?}");
 }
 
 #[test]

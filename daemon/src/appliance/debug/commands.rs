@@ -9,35 +9,40 @@ use std::str::FromStr;
 
 use nix::errno::Errno;
 use nix::sys::resource::{RLIM_INFINITY, Resource, setrlimit};
-use protocol::{Context, Error, Result};
+use protocol::{Context, Error, Progress, Result};
 
-use super::{bmap, device_speed, qtrace};
+use super::{bmap, device_speed, progress, qtrace};
 use crate::command::Command;
 use crate::{Daemon, environment};
 
-type Handler = fn(&mut Daemon, &[&[u8]]) -> Result<Vec<u8>>;
+enum Handler {
+    Plain(fn(&mut Daemon, &[&[u8]]) -> Result<Vec<u8>>),
+    WithProgress(fn(&mut Progress<'_>, &[&[u8]]) -> Result<Vec<u8>>),
+}
+
+use Handler::{Plain, WithProgress};
 
 const COMMANDS: [(&str, Handler); 20] = [
-    ("help", help),
-    ("binaries", binaries),
-    ("bmap", bmap::read),
-    ("bmap_device", bmap::device),
-    ("bmap_file", bmap::file),
-    ("core_pattern", core_pattern),
-    ("device_speed", device_speed::run),
-    ("env", env),
-    ("error", error),
-    ("fds", fds),
-    ("ldd", ldd),
-    ("ls", ls),
-    ("ll", ll),
-    ("print", print),
-    ("progress", progress),
-    ("qtrace", qtrace::run),
-    ("segv", segv),
-    ("setenv", setenv),
-    ("sh", sh),
-    ("spew", spew),
+    ("help", Plain(help)),
+    ("binaries", Plain(binaries)),
+    ("bmap", Plain(bmap::read)),
+    ("bmap_device", Plain(bmap::device)),
+    ("bmap_file", Plain(bmap::file)),
+    ("core_pattern", Plain(core_pattern)),
+    ("device_speed", Plain(device_speed::run)),
+    ("env", Plain(env)),
+    ("error", Plain(error)),
+    ("fds", Plain(fds)),
+    ("ldd", Plain(ldd)),
+    ("ls", Plain(ls)),
+    ("ll", Plain(ll)),
+    ("print", Plain(print)),
+    ("progress", WithProgress(progress::run)),
+    ("qtrace", Plain(qtrace::run)),
+    ("segv", Plain(segv)),
+    ("setenv", Plain(setenv)),
+    ("sh", Plain(sh)),
+    ("spew", Plain(spew)),
 ];
 
 /// More is of no use to a test of long errors: messages are cut at 64 KiB.
@@ -66,12 +71,18 @@ pub(super) fn shown(arg: &[u8]) -> std::borrow::Cow<'_, str> {
     String::from_utf8_lossy(arg)
 }
 
-pub(super) fn run(daemon: &mut Daemon, name: &str, args: &[&[u8]]) -> Result<Vec<u8>> {
+pub(super) fn run(
+    daemon: &mut Daemon,
+    name: &str,
+    args: &[&[u8]],
+    progress: &mut Progress<'_>,
+) -> Result<Vec<u8>> {
     let found = COMMANDS
         .iter()
         .find(|(command, _)| command.eq_ignore_ascii_case(name));
     match found {
-        Some((_, handler)) => handler(daemon, args),
+        Some((_, Plain(handler))) => handler(daemon, args),
+        Some((_, WithProgress(handler))) => handler(progress, args),
         None => Err(usage("use 'debug help 0' to list the supported commands")),
     }
 }
@@ -231,14 +242,6 @@ fn print(_: &mut Daemon, args: &[&[u8]]) -> Result<Vec<u8>> {
     line.push(b'\n');
     std::io::stderr().write_all(&line).context("print")?;
     ok()
-}
-
-/// Stock daemons send progress messages here, without the call being one that
-/// has progress.
-fn progress(_: &mut Daemon, _: &[&[u8]]) -> Result<Vec<u8>> {
-    Err(Error::not_supported(
-        "progress: this call sends no progress messages; upload a large file instead",
-    ))
 }
 
 /// What a crash of a helper looks like. The daemon goes on.

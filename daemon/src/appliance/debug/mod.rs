@@ -3,6 +3,7 @@
 mod bmap;
 mod commands;
 mod device_speed;
+mod progress;
 mod qtrace;
 
 use std::ffi::OsStr;
@@ -15,7 +16,7 @@ use std::time::Duration;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use protocol::api::DebugActions;
-use protocol::{Context, Error, FileIn, Result};
+use protocol::{Context, Error, FileIn, Progress, Result};
 
 use crate::Daemon;
 use crate::command::Command;
@@ -23,8 +24,13 @@ use crate::command::Command;
 pub(crate) use bmap::State;
 
 impl DebugActions for Daemon {
-    fn debug(&mut self, subcmd: &str, extraargs: Vec<&[u8]>) -> Result<Vec<u8>> {
-        commands::run(self, subcmd, &extraargs)
+    fn debug(
+        &mut self,
+        subcmd: &str,
+        extraargs: Vec<&[u8]>,
+        progress: &mut Progress<'_>,
+    ) -> Result<Vec<u8>> {
+        commands::run(self, subcmd, &extraargs, progress)
     }
 
     fn dmesg(&mut self) -> Result<Vec<u8>> {
