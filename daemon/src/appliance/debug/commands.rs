@@ -15,9 +15,12 @@ use super::{bmap, device_speed, progress, qtrace};
 use crate::command::Command;
 use crate::{Daemon, environment};
 
+/// The arguments of a command.
+type Args<'a> = &'a [&'a [u8]];
+
 enum Handler {
-    Plain(fn(&mut Daemon, &[&[u8]]) -> Result<Vec<u8>>),
-    WithProgress(fn(&mut Progress<'_>, &[&[u8]]) -> Result<Vec<u8>>),
+    Plain(fn(&mut Daemon, Args<'_>) -> Result<Vec<u8>>),
+    WithProgress(fn(&mut Progress<'_>, Args<'_>) -> Result<Vec<u8>>),
 }
 
 use Handler::{Plain, WithProgress};
