@@ -187,6 +187,23 @@ mod tests {
     }
 
     #[test]
+    fn a_serial_line_hands_over_bytes_as_they_are() {
+        let line = nix::pty::openpty(None, None).unwrap();
+        make_raw(&line.slave, Path::new("/dev/ttyS0"));
+        let mut ours = std::fs::File::from(line.slave);
+        let mut theirs = std::fs::File::from(line.master);
+        // A cooked line would end at 4, kill at 21, turn 13 into 10, and wait for a line's end.
+        let bytes = [0, 3, 4, 13, 10, 17, 19, 21, 26, 28, 127, 255];
+        theirs.write_all(&bytes).unwrap();
+        let mut read = [0; 12];
+        ours.read_exact(&mut read).unwrap();
+        assert_eq!(read, bytes);
+        ours.write_all(&bytes).unwrap();
+        theirs.read_exact(&mut read).unwrap();
+        assert_eq!(read, bytes, "and nothing is echoed");
+    }
+
+    #[test]
     fn a_closed_descriptor_is_an_error() {
         let error = Channel::Descriptor(987_654).open(false).unwrap_err();
         assert!(error.to_string().contains("fd:987654"), "{error}");
