@@ -1,4 +1,4 @@
-//! A daemon in the stand-in's sandbox, with a disk and a fast client.
+//! A daemon in the stand-in's sandbox, with disks and a fast client.
 
 use std::fs::{self, File};
 use std::io::{BufReader, BufWriter, Read, Write};
@@ -31,22 +31,24 @@ pub(crate) struct Instance {
 }
 
 impl Instance {
-    pub(crate) fn start(daemon: &Path) -> Result<Self> {
+    pub(crate) fn start(daemon: &Path, disks: usize) -> Result<Self> {
         let directory = tempfile::Builder::new()
             .prefix("bench-")
             .tempdir_in(scratch())?;
-        let disk = directory.path().join("disk.img");
-        File::create(&disk)?.set_len(DISK)?;
         let (ours, theirs) = UnixStream::pair()?;
         ours.set_read_timeout(Some(LIMIT))?;
         ours.set_write_timeout(Some(LIMIT))?;
         let (mut start, start_writer) = std::io::pipe()?;
         fcntl(&start_writer, FcntlArg::F_SETFD(FdFlag::empty()))?;
         let standin = std::env::current_exe()?.with_file_name("hv-standin");
-        let child = Command::new(&standin)
-            .arg("--direct")
-            .arg("--disk")
-            .arg(&disk)
+        let mut command = Command::new(&standin);
+        command.arg("--direct");
+        for number in 0..disks {
+            let disk = directory.path().join(format!("disk-{number}.img"));
+            File::create(&disk)?.set_len(DISK)?;
+            command.arg("--disk").arg(disk);
+        }
+        let child = command
             .env("GUESTFSD_BIN", daemon)
             .env("STANDIN_START_FD", start_writer.as_raw_fd().to_string())
             .stdin(Stdio::from(OwnedFd::from(theirs)))

@@ -1,19 +1,19 @@
 //! `daemon-bench`: two daemons, the same client, the same calls.
 //!
-//! `daemon-bench OURS STOCK [--quick]` runs both side by side in sandboxes of
-//! their own (no virtual machine), takes turns, and prints every sample as
-//! JSON. `cargo xtask bench` starts it and makes a table of it.
+//! `daemon-bench OURS STOCK [--quick] [--filter WORD]` runs both side by side in
+//! sandboxes of their own (no virtual machine), takes turns, and prints every
+//! sample as JSON. `cargo xtask bench` starts it and makes a table of it.
 
 mod instance;
 mod measures;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use instance::Instance;
-use measures::Measure;
+use measures::{Inputs, Measure};
 
 fn main() -> ExitCode {
     match run() {
@@ -25,87 +25,146 @@ fn main() -> ExitCode {
     }
 }
 
-fn run() -> Result<()> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let quick = arguments.iter().any(|argument| argument == "--quick");
-    let mut daemons = arguments
-        .iter()
-        .filter(|argument| !argument.starts_with("--"));
-    let usage = "usage: daemon-bench OURS STOCK [--quick]";
-    let ours = daemons.next().context(usage)?;
-    let stock = daemons.next().context(usage)?;
+/// What is asked for.
+#[derive(Default)]
+struct Asked {
+    daemons: Vec<PathBuf>,
+    quick: bool,
+    filter: String,
+}
 
-    let mut results = starts(ours, stock, quick)?;
-    let inputs = measures::Inputs::new(quick)?;
-    let mut ours = Instance::start(Path::new(ours))?;
-    let mut stock = Instance::start(Path::new(stock))?;
-    for (name, instance) in [("our", &mut ours), ("the stock", &mut stock)] {
-        measures::prepare(instance, &inputs).with_context(|| format!("{name} daemon"))?;
+impl Asked {
+    fn of_arguments() -> Result<Self> {
+        let mut asked = Self::default();
+        let mut arguments = std::env::args_os().skip(1);
+        while let Some(argument) = arguments.next() {
+            match argument.to_str() {
+                Some("--quick") => asked.quick = true,
+                Some("--filter") => {
+                    let word = arguments.next().context("--filter needs a word")?;
+                    asked.filter = word.to_string_lossy().into_owned();
+                }
+                _ => asked.daemons.push(argument.into()),
+            }
+        }
+        Ok(asked)
     }
-    for measure in measures::all(quick) {
-        eprintln!("  {}", measure.name);
-        results.push(compare(&measure, &inputs, &mut ours, &mut stock));
+
+    /// Rounds that are counted.
+    fn rounds(&self, full: usize) -> usize {
+        if self.quick { full.min(3) } else { full }
+    }
+}
+
+fn run() -> Result<()> {
+    let asked = Asked::of_arguments()?;
+    let [ours, stock] = asked.daemons.as_slice() else {
+        bail!("usage: daemon-bench OURS STOCK [--quick] [--filter WORD]");
+    };
+    let mut results = starts(ours, stock, &asked)?;
+    let mut measures = measures::all();
+    measures.retain(|measure| measure.is_meant(&asked.filter));
+    if !measures.is_empty() {
+        results.extend(turns(ours, stock, &measures, &asked)?);
     }
     println!("{}", serde_json::Value::Array(results));
     Ok(())
 }
 
 /// Start to launch flag, and memory once that has been sent.
-fn starts(ours: &str, stock: &str, quick: bool) -> Result<Vec<serde_json::Value>> {
-    eprintln!("  start");
-    let rounds = if quick { 5 } else { 25 };
+fn starts(ours: &Path, stock: &Path, asked: &Asked) -> Result<Vec<serde_json::Value>> {
+    const AREA: &str = "start";
+    const TIME: &str = "start to launch flag";
+    const SIZE: &str = "resident memory, idle";
+    if ![TIME, SIZE]
+        .iter()
+        .any(|name| measures::is_meant(AREA, name, &asked.filter))
+    {
+        return Ok(Vec::new());
+    }
+    eprintln!("  {AREA}: {TIME}");
     let mut times = [Vec::new(), Vec::new()];
     let mut sizes = [Vec::new(), Vec::new()];
-    for _ in 0..rounds {
+    for _ in 0..asked.rounds(25) {
         for (index, daemon) in [ours, stock].into_iter().enumerate() {
-            let instance = Instance::start(Path::new(daemon))?;
+            let instance = Instance::start(daemon, 1)?;
             times[index].push(instance.started.as_secs_f64() * 1e3);
             sizes[index].push(instance.resident()? as f64 / 1024.0);
         }
     }
     Ok(vec![
-        result("start to launch flag", "ms", Some(0.2), times),
-        result("resident memory, idle", "MiB", Some(0.3), sizes),
+        result(AREA, TIME, "ms", Some(0.2), times),
+        result(AREA, SIZE, "MiB", Some(0.3), sizes),
     ])
+}
+
+/// The measures that need daemons with something on their disks.
+fn turns(
+    ours: &Path,
+    stock: &Path,
+    measures: &[Measure],
+    asked: &Asked,
+) -> Result<Vec<serde_json::Value>> {
+    let inputs = Inputs::new(asked.quick)?;
+    let mut ours = Instance::start(ours, 2)?;
+    let mut stock = Instance::start(stock, 2)?;
+    for (name, instance) in [("our", &mut ours), ("the stock", &mut stock)] {
+        measures::prepare(instance, &inputs).with_context(|| format!("{name} daemon"))?;
+    }
+    let mut results = Vec::new();
+    for measure in measures {
+        eprintln!("  {}: {}", measure.area, measure.name);
+        let rounds = asked.rounds(measure.rounds);
+        results.push(compare(measure, rounds, &inputs, &mut ours, &mut stock));
+    }
+    Ok(results)
 }
 
 /// Takes turns, so that what else the machine does hits both alike.
 fn compare(
     measure: &Measure,
-    inputs: &measures::Inputs,
+    rounds: usize,
+    inputs: &Inputs,
     ours: &mut Instance,
     stock: &mut Instance,
 ) -> serde_json::Value {
     let mut samples = [Vec::new(), Vec::new()];
     // The first round warms caches up, and is not counted.
-    for round in 0..=measure.rounds {
+    for round in 0..=rounds {
         for (index, instance) in [&mut *ours, &mut *stock].into_iter().enumerate() {
             match (measure.run)(instance, inputs) {
                 Ok(value) if round > 0 => samples[index].push(value),
                 Ok(_) => {}
                 Err(error) => {
+                    let daemon = ["our", "the stock"][index];
                     return serde_json::json!({
+                        "area": measure.area,
                         "name": measure.name,
                         "unit": measure.unit,
-                        "error": format!(
-                            "{} daemon: {error:#}",
-                            ["our", "the stock"][index]
-                        ),
+                        "error": format!("{daemon} daemon: {error:#}"),
                     });
                 }
             }
         }
     }
-    result(measure.name, measure.unit, measure.target, samples)
+    result(
+        measure.area,
+        &measure.name,
+        measure.unit,
+        measure.target,
+        samples,
+    )
 }
 
 fn result(
+    area: &str,
     name: &str,
     unit: &str,
     target: Option<f64>,
     [ours, stock]: [Vec<f64>; 2],
 ) -> serde_json::Value {
     serde_json::json!({
-        "name": name, "unit": unit, "target": target, "ours": ours, "stock": stock,
+        "area": area, "name": name, "unit": unit, "target": target,
+        "ours": ours, "stock": stock,
     })
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
@@ -10,9 +10,10 @@ use serde_json::{Value, json};
 use crate::install::{self, Purpose};
 use crate::steps::step;
 use crate::test::workshop;
-use crate::{appliance, demo, guestfish, kvm, process, repository};
+use crate::{appliance, kvm, process, repository};
 
 mod table;
+mod whole;
 
 /// All measures, on a slow machine.
 const LIMIT: Duration = Duration::from_secs(1800);
@@ -26,7 +27,15 @@ pub(crate) struct Args {
     /// Fewer rounds: the figures are rougher
     #[arg(long)]
     quick: bool,
-    /// Leave the launch of the appliance out, which takes the longest
+    /// Only what has this word in its area and name, such as `files/` or `tar_in`
+    #[arg(
+        long,
+        value_name = "WORD",
+        default_value = "",
+        hide_default_value = true
+    )]
+    filter: String,
+    /// Leave out what needs the whole appliance, which takes the longest
     #[arg(long)]
     no_launch: bool,
     /// Do not install missing packages, only name them
@@ -40,9 +49,12 @@ impl Args {
         let ours = step("build the daemon", appliance::build_daemon)?;
         let stock = workshop::stock_daemon()?;
         let bench = step("build the benchmark", build)?;
-        let mut results = measure(&bench, &ours, &stock, self.quick)?;
+        let mut results = self.sandboxes(&bench, &ours, &stock)?;
         if !self.no_launch {
-            results.push(launches(&ours, self.quick)?);
+            results.extend(whole::measure(&ours, self.quick, &self.filter)?);
+        }
+        if results.is_empty() {
+            bail!("no measure has '{}' in its area and name", self.filter);
         }
         let report = json!({
             "machine": machine(),
@@ -61,6 +73,24 @@ impl Args {
         }
         Ok(())
     }
+
+    /// Everything that needs no virtual machine.
+    fn sandboxes(&self, bench: &Path, ours: &Path, stock: &Path) -> Result<Vec<Value>> {
+        eprintln!("Both daemons take turns:");
+        let mut command = Command::new(bench);
+        command.arg(ours).arg(stock);
+        command.arg("--filter").arg(&self.filter);
+        if self.quick {
+            command.arg("--quick");
+        }
+        // Its progress goes to the terminal, its samples come here.
+        command.stderr(Stdio::inherit());
+        let finished = process::output_only(&mut command, LIMIT)?;
+        if !finished.status.success() {
+            bail!("the benchmark failed");
+        }
+        Ok(serde_json::from_slice(&finished.stdout)?)
+    }
 }
 
 fn build() -> Result<PathBuf> {
@@ -74,72 +104,6 @@ fn build() -> Result<PathBuf> {
     )
     .context("the benchmark does not build")?;
     Ok(appliance::target().join("release/daemon-bench"))
-}
-
-/// Everything that needs no virtual machine.
-fn measure(bench: &Path, ours: &Path, stock: &Path, quick: bool) -> Result<Vec<Value>> {
-    eprintln!("Both daemons take turns:");
-    let mut command = Command::new(bench);
-    command.arg(ours).arg(stock);
-    if quick {
-        command.arg("--quick");
-    }
-    // Its progress goes to the terminal, its samples come here.
-    command.stderr(Stdio::inherit());
-    let finished = process::output_only(&mut command, LIMIT)?;
-    if !finished.status.success() {
-        bail!("the benchmark failed");
-    }
-    Ok(serde_json::from_slice(&finished.stdout)?)
-}
-
-/// From guestfish's start to an appliance that is ready, and its end.
-fn launches(ours: &Path, quick: bool) -> Result<Value> {
-    let directory = appliance::default_directory();
-    appliance::make(&directory, ours)?;
-    let stock = install::stock_appliance().context("libguestfs0 has no appliance")?;
-    let places = [
-        (directory.clone(), demo::cache(&directory)),
-        (stock, workshop::directory()?.join("boot-stock")),
-    ];
-    let rounds = if quick { 2 } else { 7 };
-    let mut times = [Vec::new(), Vec::new()];
-    for round in 0..=rounds {
-        let name = match round {
-            0 => "launch both appliances once, so that supermin has built them".to_owned(),
-            round => format!("launch both appliances ({round} of {rounds})"),
-        };
-        step(&name, || {
-            for (index, (directory, cache)) in places.iter().enumerate() {
-                let time = launch(directory, cache)?;
-                if round > 0 {
-                    times[index].push(time.as_secs_f64());
-                }
-            }
-            anyhow::Ok(())
-        })?;
-    }
-    let [ours, stock] = times;
-    Ok(json!({
-        "name": format!("launch of the appliance, {}", kvm::description()),
-        "unit": "s", "target": null, "ours": ours, "stock": stock,
-    }))
-}
-
-fn launch(directory: &Path, cache: &Path) -> Result<Duration> {
-    std::fs::create_dir_all(cache)?;
-    let start = Instant::now();
-    process::run(
-        Command::new("guestfish")
-            .args(["--ro", "--format=raw", "--add", "/dev/null", "run"])
-            .env("LIBGUESTFS_PATH", directory)
-            .env("LIBGUESTFS_CACHEDIR", cache)
-            .env_remove("LIBGUESTFS_DEBUG")
-            .env_remove("LIBGUESTFS_TRACE")
-            .envs(kvm::environment()),
-        guestfish::LAUNCH_LIMIT,
-    )?;
-    Ok(start.elapsed())
 }
 
 fn machine() -> Value {

@@ -31,6 +31,7 @@ fn summary(measure: Value) -> Value {
         }
     });
     json!({
+        "area": measure.get("area"),
         "name": measure.get("name"),
         "unit": measure.get("unit"),
         "target": target,
@@ -67,14 +68,14 @@ fn quantile(samples: &[f64], part: f64) -> Option<f64> {
 /// The table, as Markdown, so that it can go into a document as it is.
 pub(super) fn render(report: &Value) -> String {
     let mut text = String::from(
-        "\n| measure | unit | ours | ± | stock | ± | ours/stock | target |\n\
-         |---|---|---:|---:|---:|---:|---:|---|\n",
+        "\n| area | measure | unit | ours | ± | stock | ± | ours/stock | target |\n\
+         |---|---|---|---:|---:|---:|---:|---:|---|\n",
     );
     for measure in measures(report) {
-        let name = text_of(measure, "name");
+        let (area, name) = (text_of(measure, "area"), text_of(measure, "name"));
         if let Some(error) = measure.get("error").and_then(Value::as_str) {
             // Writing to a string cannot fail.
-            let _ = writeln!(text, "| {name} | not measured: {error} |");
+            let _ = writeln!(text, "| {area} | {name} | not measured: {error} |");
             continue;
         }
         let number = |side: &str, key: &str| {
@@ -83,7 +84,7 @@ pub(super) fn render(report: &Value) -> String {
         };
         let _ = writeln!(
             text,
-            "| {name} | {} | {} | {} | {} | {} | {} | {} |",
+            "| {area} | {name} | {} | {} | {} | {} | {} | {} | {} |",
             text_of(measure, "unit"),
             number("ours", "median"),
             number("ours", "interquartile_range"),
