@@ -23,6 +23,8 @@ pub struct Daemon {
     pub options: Options,
     /// What the handlers of `idl/appliance/debug.idl` keep between calls.
     pub(crate) debug: crate::appliance::debug::State,
+    /// What the handlers of `idl/guest/inotify.idl` keep between calls.
+    pub(crate) inotify: crate::guest::inotify::State,
     pub(crate) exit: bool,
 }
 
@@ -35,6 +37,7 @@ impl Daemon {
             features: Features::default(),
             options,
             debug: crate::appliance::debug::State::default(),
+            inotify: crate::guest::inotify::State::default(),
             exit: false,
         }
     }

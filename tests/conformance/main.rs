@@ -8,5 +8,6 @@ mod command_line;
 mod coverage;
 mod file;
 mod filesystem;
+mod guest;
 mod protocol;
 mod standin;

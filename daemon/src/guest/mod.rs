@@ -6,6 +6,7 @@
 //! root as `/`, so that no link and no `..` leads out, and opens what it found
 //! by its handle, so that nothing is opened before its kind is known.
 
+pub(crate) mod inotify;
 mod resolve;
 mod tree;
 

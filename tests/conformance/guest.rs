@@ -1,0 +1,3 @@
+//! `idl/guest/`.
+
+mod inotify;
