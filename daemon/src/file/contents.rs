@@ -35,6 +35,9 @@ impl ContentsActions for Daemon {
                     format!("{path}: touch can only be used on regular files"),
                 ));
             }
+            Err(Errno::ENOENT) if path.as_bytes().ends_with(b"/") => {
+                return Err(Error::os(Errno::EISDIR, &path));
+            }
             Err(Errno::ENOENT) => {
                 let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
                 openat(&place.dir, place.name.as_os_str(), flags, NEW_FILE).context(&path)?;

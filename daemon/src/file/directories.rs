@@ -16,6 +16,7 @@ use protocol::xdr::Encoder;
 use protocol::{Context, Error, FileOut, FileSender, GuestPath, Result, Sent};
 
 use super::fresh::{self, RANDOM};
+use super::unslashed;
 use crate::Daemon;
 use crate::command::Command;
 use crate::guest::{Guest, file_type};
@@ -165,7 +166,7 @@ fn last_component(path: &GuestPath) -> &[u8] {
 }
 
 fn make_directory(guest: &Guest, path: &GuestPath, mode: Mode) -> Result<()> {
-    let place = guest.parent(path)?;
+    let place = guest.parent(&unslashed(path)?)?;
     mkdirat(&place.dir, place.name.as_os_str(), mode).context(path)
 }
 

@@ -11,7 +11,7 @@ use nix::unistd::{linkat, symlinkat};
 use protocol::api::LinksActions;
 use protocol::{Context, Error, Filename, GuestPath, Result};
 
-use super::fresh;
+use super::{fresh, unslashed};
 use crate::Daemon;
 use crate::guest::{Guest, Place, file_type};
 
@@ -68,7 +68,8 @@ impl LinksActions for Daemon {
     }
 
     fn ln_sf(&mut self, target: &[u8], linkname: GuestPath) -> Result<()> {
-        let place = symbolic_link_place(&self.guest, target, &linkname)?;
+        let place = symbolic_link_place(&self.guest, target, &linkname)
+            .map_err(|error| not_to_replace(&self.guest, error, &linkname))?;
         let target_name = OsStr::from_bytes(target);
         let result = match symlinkat(target_name, &place.dir, place.name.as_os_str()) {
             Err(Errno::EEXIST) => fresh::replace(place.dir.as_fd(), &place.name, |name| {
@@ -77,7 +78,7 @@ impl LinksActions for Daemon {
             result => result,
         };
         match result {
-            Err(Errno::EISDIR) => Err(Error::with_errno(
+            Err(Errno::EISDIR | Errno::EBUSY) => Err(Error::with_errno(
                 Errno::EISDIR,
                 format!("{}: cannot overwrite directory", subject(target, &linkname)),
             )),
@@ -137,17 +138,27 @@ fn make_node(
     mknodat(&place.dir, place.name.as_os_str(), kind, mode, device).context(path)
 }
 
-/// Where to make something that is not a directory.
+/// Where to make something that is not a directory, and so has no slash at its end.
 fn new_entry(guest: &Guest, path: &GuestPath) -> Result<Place> {
-    let place = guest.parent(path)?;
-    if path.as_bytes().ends_with(b"/") && place.stat() == Err(Errno::ENOENT) {
-        return Err(Error::os(Errno::ENOENT, path));
+    let place = guest.parent(&unslashed(path)?)?;
+    if path.as_bytes().ends_with(b"/") {
+        let errno = place.stat().err().unwrap_or(Errno::EEXIST);
+        return Err(Error::os(errno, path));
     }
     Ok(place)
 }
 
 fn hard_link_target(guest: &Guest, target: &[u8]) -> Result<Place> {
-    guest.parent(&GuestPath::new(target)?)
+    let path = GuestPath::new(target)?;
+    if !target.ends_with(b"/") {
+        return guest.parent(&path);
+    }
+    // A directory, which the system call will refuse.
+    let dir = guest.open(&path, OFlag::O_PATH | OFlag::O_DIRECTORY)?;
+    Ok(Place {
+        dir: dir.into(),
+        name: OsString::from("."),
+    })
 }
 
 fn hard_link(source: &Place, place: &Place) -> nix::Result<()> {
@@ -200,6 +211,14 @@ fn symbolic_link_place(guest: &Guest, target: &[u8], linkname: &GuestPath) -> Re
         dir: dir.into(),
         name: OsString::from_vec(name.to_vec()),
     })
+}
+
+/// Why a path that ends in a slash names nothing that could be replaced.
+fn not_to_replace(guest: &Guest, error: Error, linkname: &GuestPath) -> Error {
+    match guest.stat(linkname) {
+        Err(other) if other.errno() == Some(Errno::ENOTDIR) => other,
+        _ => error,
+    }
 }
 
 fn subject(target: &[u8], linkname: &GuestPath) -> String {

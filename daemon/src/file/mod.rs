@@ -34,3 +34,10 @@ fn open_directory(guest: &Guest, path: &GuestPath) -> Result<OwnedFd> {
         ))
     }
 }
+
+/// A path without the slashes at its end: the name of what is to be made.
+fn unslashed(path: &GuestPath) -> Result<GuestPath> {
+    let bytes = path.as_bytes();
+    let end = bytes.iter().rposition(|&byte| byte != b'/');
+    GuestPath::new(bytes.get(..=end.unwrap_or(0)).unwrap_or_default())
+}

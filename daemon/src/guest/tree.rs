@@ -122,11 +122,12 @@ impl Guest {
     ///
     /// # Errors
     ///
-    /// As for [`Guest::open_regular`]; EEXIST if `flags` has `O_EXCL` and the
-    /// path exists.
+    /// As for [`Guest::open_regular`]; EISDIR if the path ends in `/`; EEXIST if
+    /// `flags` has `O_EXCL` and the path exists.
     pub fn create(&self, path: &GuestPath, flags: OFlag, mode: Mode) -> Result<File> {
         let root = self.root()?;
-        if !flags.contains(OFlag::O_EXCL) {
+        // What ends in a slash can only be refused, whatever is there.
+        if !flags.contains(OFlag::O_EXCL) && !path.as_bytes().ends_with(b"/") {
             match self
                 .resolver
                 .open(root.as_fd(), path, OFlag::O_PATH, Mode::empty())

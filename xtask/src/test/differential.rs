@@ -134,6 +134,13 @@ pub(super) fn compare(scripts: &[Script], place: &Place) -> Result<Tally> {
 pub(super) fn record(scripts: &[Script], place: &Place) -> Result<Tally> {
     each(scripts, |script| {
         let first = run(script, place)?;
+        if let Some(line) = first
+            .lines()
+            .last()
+            .filter(|line| line.starts_with("exit status "))
+        {
+            bail!("{line}: a command failed that has no '-' before it\n{first}");
+        }
         if !place.boots() {
             let second = run(script, place)?;
             if first != second {

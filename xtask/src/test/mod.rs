@@ -13,6 +13,7 @@ mod cargo;
 mod differential;
 mod normal;
 mod script;
+mod spelling;
 pub(crate) mod workshop;
 
 use differential::Place;

@@ -8,12 +8,15 @@
 //! * `kernel FILESYSTEM`: skip where this machine's kernel lacks the filesystem
 //! * `timeout SECONDS`: instead of 60
 //! * `lane appliance`: needs a real appliance
+//! * `for WORD in VALUE...` and `end`: what is between, for each value
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use regex_lite::Regex;
+
+use super::spelling::{self, Line};
 
 /// A script and its directives.
 pub(super) struct Script {
@@ -27,6 +30,7 @@ pub(super) struct Script {
     pub(super) timeout: Duration,
     pub(super) appliance: bool,
     pub(super) text: String,
+    lines: Vec<Line>,
 }
 
 /// A blank disk.
@@ -80,12 +84,13 @@ impl Script {
             filesystems: Vec::new(),
             timeout: Duration::from_secs(60),
             appliance: false,
+            lines: spelling::lines(&text)?,
             text: String::new(),
         };
         for line in text.lines() {
-            if let Some(directive) = line.strip_prefix("#:") {
+            if let Some(directive) = spelling::directive(line) {
                 script
-                    .directive(directive.trim())
+                    .directive(directive)
                     .with_context(|| line.to_owned())?;
             }
         }
@@ -118,6 +123,8 @@ impl Script {
             "kernel" => self.filesystems.push(value.to_owned()),
             "timeout" => self.timeout = Duration::from_secs(value.parse()?),
             "lane" if value == "appliance" => self.appliance = true,
+            // Read with the lines that they are about.
+            "for" | "end" => {}
             _ => bail!("no such directive; see docs/TESTING.md"),
         }
         Ok(())
@@ -142,8 +149,8 @@ impl Script {
         }
         out.push_str("run\n");
         let mut here_document: Option<String> = None;
-        for line in self.text.lines() {
-            let trimmed = line.trim();
+        for line in &self.lines {
+            let trimmed = line.shown.trim();
             if let Some(end) = &here_document {
                 if trimmed == end {
                     here_document = None;
@@ -154,7 +161,7 @@ impl Script {
                 out.push_str("\"\n");
                 here_document = here_document_end(trimmed);
             }
-            out.push_str(line);
+            out.push_str(&line.spelt_out);
             out.push('\n');
         }
         out
@@ -204,6 +211,16 @@ mod tests {
         assert_eq!(parse("").unwrap().disks.len(), 1);
         assert!(parse("#: disc 1G\n").is_err());
         assert!(parse("#: disk big\n").is_err());
+    }
+
+    #[test]
+    fn what_is_repeated_is_not_announced_at_length() {
+        let script = parse("#: for P in [/d*3] x\n-rm P\n#: end\n").unwrap();
+        assert_eq!(
+            script.commands(),
+            "add-drive disk1.img format:raw\nrun\necho \"> -rm [/d*3]\"\n-rm /d/d/d\n\
+             echo \"> -rm x\"\n-rm x\n"
+        );
     }
 
     #[test]

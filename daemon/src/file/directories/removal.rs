@@ -36,6 +36,8 @@ pub(in crate::file) fn remove_tree(place: Place, path: &GuestPath) -> Result<()>
     let name = place.name.as_os_str();
     match unlinkat(&place.dir, name, UnlinkatFlags::NoRemoveDir) {
         Ok(()) | Err(Errno::ENOENT) => return Ok(()),
+        // Said before the name is looked up.
+        Err(Errno::EROFS) if place.stat() == Err(Errno::ENOENT) => return Ok(()),
         Err(Errno::EISDIR) => {}
         Err(errno) => return Err(Error::os(errno, path)),
     }
