@@ -1,4 +1,5 @@
 //! Disks and partition tables: what guestfish cannot say.
 
 mod devices;
+mod ldm;
 mod partition;

@@ -2,4 +2,5 @@
 
 pub mod boot;
 pub mod direct;
+pub mod ldm;
 pub mod raw;

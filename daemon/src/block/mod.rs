@@ -4,6 +4,7 @@ mod blockdev;
 mod devices;
 mod gpt;
 pub(crate) mod ioctl;
+mod ldm;
 pub(crate) mod lvm;
 mod lvm_query;
 mod md;

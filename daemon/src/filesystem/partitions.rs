@@ -16,12 +16,18 @@ const CONTAINERS: [&str; 4] = [
     "CADDEBF1-4400-4DE8-B103-12117DCF3CCF",
 ];
 
+/// The type in an MBR of what a dynamic disk holds.
+const DYNAMIC: u8 = 0x42;
+
 /// A partition, and its entry in the table.
 #[derive(Debug)]
 pub(super) struct Partition {
     /// The partition.
     pub(super) device: Device,
     entry: Option<Entry>,
+    /// Whether it is on a dynamic disk with an MBR. The kernel shows the partitions of the disk's
+    /// database, which are not those of the table.
+    dynamic: bool,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -41,6 +47,7 @@ impl Partition {
     /// Whether it holds other things than a filesystem. What is not known might hold one.
     pub(super) fn is_container(&self) -> bool {
         match &self.entry {
+            _ if self.dynamic => true,
             Some(Entry::Mbr { extended, .. }) => *extended,
             Some(Entry::Gpt { kind, .. }) => CONTAINERS.contains(&kind.as_str()),
             None => false,
@@ -81,6 +88,7 @@ pub(super) fn of(devices: &Devices, disk: &Device) -> Result<Vec<Partition>> {
             logging::warning(format_args!("{disk}: {error}"));
             None
         });
+    let dynamic = table.as_ref().is_some_and(is_dynamic);
     Ok(partitions
         .into_iter()
         .map(|device| {
@@ -88,9 +96,23 @@ pub(super) fn of(devices: &Devices, disk: &Device) -> Result<Vec<Partition>> {
             let entry = table
                 .as_ref()
                 .and_then(|table| entry(table, number.unwrap_or_default()));
-            Partition { device, entry }
+            Partition {
+                device,
+                entry,
+                dynamic,
+            }
         })
         .collect())
+}
+
+fn is_dynamic(table: &Table) -> bool {
+    match table {
+        Table::Mbr(mbr) => (1..=4).any(|number| {
+            let entry = mbr.entry(number);
+            entry.is_ok_and(|entry| entry.kind() == DYNAMIC)
+        }),
+        Table::Gpt(_) => false,
+    }
 }
 
 fn entry(table: &Table, number: u32) -> Option<Entry> {
@@ -119,6 +141,7 @@ mod tests {
         let partition = |entry| Partition {
             device: Device::new("/dev/sda1"),
             entry,
+            dynamic: false,
         };
         let gpt = partition(Some(Entry::Gpt {
             kind: CONTAINERS[2].to_owned(),
@@ -135,5 +158,10 @@ mod tests {
         assert!(!mbr.is_container() && mbr.has_uuid("1234ABCD-05") && !mbr.has_name(b""));
         let unknown = partition(None);
         assert!(!unknown.is_container() && !unknown.has_uuid("") && !unknown.has_name(b""));
+        let dynamic = Partition {
+            dynamic: true,
+            ..unknown
+        };
+        assert!(dynamic.is_container());
     }
 }
