@@ -3,5 +3,6 @@
 //! A boot is slow, so each test boots once and does many things.
 
 mod guestfish;
+mod ldm;
 mod python;
 mod verbose;

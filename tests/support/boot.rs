@@ -42,6 +42,26 @@ pub fn run(directory: &Path, client: impl Fn() -> Command) -> Output {
         .expect("the virtual machine did not boot, twice")
 }
 
+/// A Python script of `tests/appliance`, which prints `DONE` when all is as it
+/// should be.
+///
+/// # Panics
+///
+/// When it does not, with all that it printed.
+pub fn python(directory: &Path, script: &str) {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("appliance")
+        .join(script);
+    let output = run(directory, || {
+        // The distribution's, for which the binding is built.
+        let mut command = Command::new("/usr/bin/python3");
+        command.arg("-u").arg(&script).env("LC_ALL", "C");
+        command
+    });
+    assert!(output.success, "{}", output.text);
+    assert!(output.text.ends_with("DONE\n"), "{}", output.text);
+}
+
 /// `None` when the boot hung.
 fn attempt(directory: &Path, client: impl Fn() -> Command) -> Option<Output> {
     let path = directory.join("output");

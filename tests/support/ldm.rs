@@ -150,8 +150,8 @@ impl Group {
         };
         let number = |n: usize| u32::try_from(n).expect("small").to_be_bytes();
         let mut block = Block::new(b"VMDB");
-        // The first four numbers are the header's own.
-        block.put(0x04, &number(4 + records.len()));
+        // The first four numbers are the header's own; the kernel reads whole sectors.
+        block.put(0x04, &number((4 + records.len()).next_multiple_of(4)));
         block.put(0x08, &number(RECORD));
         block.put(0x0c, &number(512));
         block.put(0x10, &1_u16.to_be_bytes());

@@ -17,8 +17,10 @@ const UNKNOWN: &str = "unknown";
 ///
 /// When the devices cannot be listed.
 pub(super) fn filesystems(devices: &Devices) -> Result<Vec<(Mountable, Vec<u8>)>> {
+    // What dynamic volumes are made of is listed as the volumes.
     let (dynamic, mapped): (Vec<Device>, Vec<Device>) = mapper::devices()?
         .into_iter()
+        .filter(|device| !device.as_str().starts_with("/dev/mapper/ldm_part_"))
         .filter(|device| mapper::logical_volume(device).is_none())
         .partition(|device| device.as_str().starts_with("/dev/mapper/ldm_vol_"));
     let mut candidates = unpartitioned(devices, devices.disks()?)?;
