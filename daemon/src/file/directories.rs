@@ -143,6 +143,10 @@ impl DirectoriesActions for Daemon {
         let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
         let mode = Mode::S_IRUSR | Mode::S_IWUSR;
         let suffix = options.suffix.unwrap_or_default();
+        if suffix.ends_with(b"/") {
+            // What is made is a file, whatever its name says.
+            return Err(Error::os(Errno::EISDIR, &tmpl));
+        }
         make_temporary(&self.guest, &tmpl, suffix, |dir, name| {
             openat(dir, name, flags, mode).map(drop)
         })

@@ -4,13 +4,13 @@ use std::os::unix::ffi::OsStrExt;
 
 use nix::errno::Errno;
 use nix::fcntl::renameat;
-use nix::sys::stat::{SFlag, fstat};
+use nix::sys::stat::SFlag;
 use nix::unistd::{UnlinkatFlags, unlinkat};
 use protocol::{Context, Error, GuestPath, Result};
 
 use super::tree::{self, How};
 use crate::file::directories::removal::remove_tree;
-use crate::guest::{Guest, Place, file_type};
+use crate::guest::{Guest, file_type};
 
 /// Moves `src` to `dest`, or into it if it is a directory.
 pub(super) fn move_to(guest: &Guest, src: &GuestPath, dest: &GuestPath) -> Result<()> {
@@ -20,11 +20,12 @@ pub(super) fn move_to(guest: &Guest, src: &GuestPath, dest: &GuestPath) -> Resul
         Ok(stat) if file_type(&stat) == SFlag::S_IFDIR => dest.join(from.name.as_bytes()),
         _ => dest.clone(),
     };
+    if file_type(&stat) != SFlag::S_IFDIR {
+        tree::require_no_slash(&target)?;
+    }
     let to = guest.parent(&target)?;
-    if let Ok(there) = to.stat()
-        && (there.st_dev, there.st_ino) == (stat.st_dev, stat.st_ino)
-    {
-        return merge(&from, &to, src, &target);
+    if let Ok(there) = to.stat() {
+        tree::refuse_same(guest, src, &stat, &target, &there)?;
     }
     let subject = || format!("cannot move '{src}' to '{target}'");
     match renameat(
@@ -49,19 +50,4 @@ pub(super) fn move_to(guest: &Guest, src: &GuestPath, dest: &GuestPath) -> Resul
         }
         Err(errno) => Err(Error::os(errno, subject())),
     }
-}
-
-/// Two names of one file: the old one goes, unless it is the same name.
-fn merge(from: &Place, to: &Place, src: &GuestPath, target: &GuestPath) -> Result<()> {
-    let (a, b) = (
-        fstat(&from.dir).context(src)?,
-        fstat(&to.dir).context(target)?,
-    );
-    if (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino) && from.name == to.name {
-        return Err(Error::with_errno(
-            Errno::EINVAL,
-            format!("'{src}' and '{target}' are the same file"),
-        ));
-    }
-    unlinkat(&from.dir, from.name.as_os_str(), UnlinkatFlags::NoRemoveDir).context(src)
 }

@@ -56,6 +56,9 @@ pub(super) fn copy(guest: &Guest, src: &GuestPath, dest: &GuestPath, how: How) -
         },
         _ => dest.clone(),
     };
+    if !is_dir {
+        require_no_slash(&target)?;
+    }
     refuse_itself(guest, src, &stat, &target)?;
     let place = guest.parent(&target)?;
     let mut copier = Copier {
@@ -131,7 +134,7 @@ impl Copier {
 
     /// Copies one file, of any kind, to `path`; of a directory, itself alone.
     fn item(&mut self, source: &OwnedFd, stat: &FileStat, path: &[u8]) -> Result<()> {
-        let id = (stat.st_dev, stat.st_ino);
+        let id = identity(stat);
         let kind = file_type(stat);
         if kind == SFlag::S_IFDIR {
             return self.directory(source, stat, path);
@@ -304,15 +307,12 @@ fn refuse_itself(
     stat: &FileStat,
     target: &GuestPath,
 ) -> Result<()> {
-    let id = (stat.st_dev, stat.st_ino);
-    if let Ok(there) = guest.lstat(target)
-        && (there.st_dev, there.st_ino) == id
-    {
-        return Err(same(src, target));
+    if let Ok(there) = guest.lstat(target) {
+        refuse_same(guest, src, stat, target, &there)?;
     }
     if file_type(stat) == SFlag::S_IFREG
         && let Ok(there) = guest.stat(target)
-        && (there.st_dev, there.st_ino) == id
+        && identity(&there) == identity(stat)
     {
         return Err(same(src, target));
     }
@@ -340,6 +340,40 @@ fn parent_of(path: &GuestPath) -> GuestPath {
     let whole = bytes.get(..=end).unwrap_or_default();
     let slash = whole.iter().rposition(|&byte| byte == b'/').unwrap_or(0);
     GuestPath::root().join(whole.get(..slash).unwrap_or_default())
+}
+
+/// Refuses what is, or as a link leads to, the very file that it would replace:
+/// nothing would be left of that file.
+pub(super) fn refuse_same(
+    guest: &Guest,
+    src: &GuestPath,
+    stat: &FileStat,
+    target: &GuestPath,
+    there: &FileStat,
+) -> Result<()> {
+    let leads_there = || {
+        file_type(stat) == SFlag::S_IFLNK
+            && guest
+                .stat(src)
+                .is_ok_and(|stat| identity(&stat) == identity(there))
+    };
+    if identity(stat) == identity(there) || leads_there() {
+        return Err(same(src, target));
+    }
+    Ok(())
+}
+
+/// Refuses to make anything but a directory under a name with a slash at its
+/// end.
+pub(super) fn require_no_slash(target: &GuestPath) -> Result<()> {
+    if target.as_bytes().ends_with(b"/") {
+        return Err(Error::os(Errno::ENOTDIR, target));
+    }
+    Ok(())
+}
+
+fn identity(stat: &FileStat) -> (u64, u64) {
+    (stat.st_dev, stat.st_ino)
 }
 
 fn same(src: &GuestPath, target: &GuestPath) -> Error {

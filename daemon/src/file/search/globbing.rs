@@ -36,6 +36,7 @@ fn matches(guest: &Guest, pattern: &[u8]) -> Result<Vec<Vec<u8>>> {
     // What has matched so far, exactly as the pattern spells its slashes.
     let mut bases: Vec<Vec<u8>> = vec![Vec::new()];
     let mut rest = pattern;
+    let mut by_wildcard = true;
     while !rest.is_empty() && !bases.is_empty() {
         let slashes = rest.iter().take_while(|&&byte| byte == b'/').count();
         let (separator, after) = rest.split_at(slashes);
@@ -45,13 +46,23 @@ fn matches(guest: &Guest, pattern: &[u8]) -> Result<Vec<Vec<u8>>> {
             .unwrap_or(after.len());
         let (component, after) = after.split_at(len);
         rest = after;
+        if component.is_empty() {
+            // A slash at the end asks wildcards for directories only, and is
+            // left off what a name spelt out finds besides.
+            bases.retain_mut(|base| {
+                let directory = base.is_empty() || is_directory(guest, base);
+                if directory {
+                    base.push(b'/');
+                }
+                directory || (!by_wildcard && exists(guest, base))
+            });
+            break;
+        }
+        by_wildcard = wildcard::is_pattern(component);
         for base in &mut bases {
             base.extend_from_slice(separator);
         }
-        if component.is_empty() {
-            // A slash at the end asks for directories.
-            bases.retain(|base| is_directory(guest, base));
-        } else if wildcard::is_pattern(component) {
+        if by_wildcard {
             let mut next = Vec::new();
             for base in &bases {
                 entries(guest, base, component, &mut next)?;
