@@ -2,4 +2,5 @@
 
 mod access;
 mod archives;
+mod rsync;
 mod trees;

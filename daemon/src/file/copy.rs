@@ -3,6 +3,7 @@
 mod data;
 mod metadata;
 mod moving;
+mod rsync;
 mod tree;
 
 use std::fmt;
@@ -15,12 +16,13 @@ use nix::sys::stat::Mode;
 use nix::unistd::{UnlinkatFlags, unlinkat};
 use protocol::api::{
     CopyActions, CopyDeviceToDeviceOptions, CopyDeviceToFileOptions, CopyFileToDeviceOptions,
-    CopyFileToFileOptions,
+    CopyFileToFileOptions, RsyncInOptions, RsyncOptions, RsyncOutOptions,
 };
 use protocol::{Context, Device, DeviceOrPath, Error, GuestPath, Progress, Result};
 
 use crate::Daemon;
 use data::Range;
+use rsync::End;
 use tree::How;
 
 /// The options that the copying calls have in common, as the caller gave them.
@@ -135,6 +137,21 @@ impl CopyActions for Daemon {
     ) -> Result<()> {
         let (src, dest) = (DeviceOrPath::Path(src), DeviceOrPath::Path(dest));
         self.copy_part(&src, &dest, options.into(), progress)
+    }
+
+    fn rsync(&mut self, src: GuestPath, dest: GuestPath, options: RsyncOptions) -> Result<()> {
+        let how = rsync::How::new(options.archive, options.deletedest);
+        rsync::copy(&self.guest, &End::Guest(&src), &End::Guest(&dest), &how)
+    }
+
+    fn rsync_in(&mut self, remote: &[u8], dest: GuestPath, options: RsyncInOptions) -> Result<()> {
+        let how = rsync::How::new(options.archive, options.deletedest);
+        rsync::copy(&self.guest, &End::Remote(remote), &End::Guest(&dest), &how)
+    }
+
+    fn rsync_out(&mut self, src: GuestPath, remote: &[u8], options: RsyncOutOptions) -> Result<()> {
+        let how = rsync::How::new(options.archive, options.deletedest);
+        rsync::copy(&self.guest, &End::Guest(&src), &End::Remote(remote), &how)
     }
 
     fn rename(&mut self, oldpath: GuestPath, newpath: GuestPath) -> Result<()> {

@@ -1,0 +1,239 @@
+//! Running rsync on directories of the guest.
+//!
+//! rsync is given the directory that an operand is in as a descriptor, and only the last name as
+//! a name. It does not follow links below that: a link is copied as one, or left out, and a link
+//! that is in the way at the destination is replaced.
+
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+
+use nix::errno::Errno;
+use nix::sys::stat::{SFlag, fstat};
+use protocol::{Context, Error, GuestPath, Result};
+
+use crate::command::Command;
+use crate::file::open_directory;
+use crate::guest::{Guest, Place, file_type};
+
+/// How rsync names computers by a prefix; otherwise there is a colon after the computer's name.
+const SCHEME: &[u8] = b"rsync://";
+
+/// One end of the copying.
+pub(super) enum End<'a> {
+    /// In the guest.
+    Guest(&'a GuestPath),
+    /// On another computer, in rsync's notation.
+    Remote(&'a [u8]),
+}
+
+impl fmt::Display for End<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Guest(path) => path.fmt(f),
+            Self::Remote(remote) => String::from_utf8_lossy(remote).fmt(f),
+        }
+    }
+}
+
+/// What callers may ask for.
+pub(super) struct How {
+    pub(super) archive: bool,
+    pub(super) delete: bool,
+}
+
+impl How {
+    pub(super) fn new(archive: Option<bool>, delete: Option<bool>) -> Self {
+        Self {
+            archive: archive.unwrap_or_default(),
+            delete: delete.unwrap_or_default(),
+        }
+    }
+}
+
+/// Copies what is new at `src` to `dest`.
+pub(super) fn copy(guest: &Guest, src: &End<'_>, dest: &End<'_>, how: &How) -> Result<()> {
+    let mut command = Command::new("rsync").arg("--quiet");
+    if how.archive {
+        // The users of the appliance, whose names it would go by, are not the guest's.
+        command = command.args(["--archive", "--numeric-ids"]);
+    }
+    if how.delete {
+        command = command.arg("--delete");
+    }
+    let operands = [
+        match src {
+            End::Guest(path) => source(guest, path, &mut command)?,
+            End::Remote(remote) => checked(remote)?.to_owned(),
+        },
+        match dest {
+            End::Guest(path) => destination(guest, path, &mut command)?,
+            End::Remote(remote) => checked(remote)?.to_owned(),
+        },
+    ];
+    command
+        .operands(operands)
+        .run()
+        .with_context(|| format!("'{src}' to '{dest}'"))?;
+    Ok(())
+}
+
+/// What to copy. With a slash at its end it is what the directory holds, and the path is followed
+/// to its end; without, it is the directory, file or link of that name.
+fn source(guest: &Guest, path: &GuestPath, command: &mut Command) -> Result<OsString> {
+    if path.as_bytes().ends_with(b"/") {
+        let directory = open_directory(guest, path)?;
+        return Ok(contents(command, &directory));
+    }
+    let place = guest.parent(path)?;
+    place.stat().context(path)?;
+    Ok(entry(command, &place))
+}
+
+/// Where to copy it. rsync would follow a link of that name, to see whether it is a directory.
+fn destination(guest: &Guest, path: &GuestPath, command: &mut Command) -> Result<OsString> {
+    let handle = match guest.handle(path) {
+        Err(error) if error.errno() == Some(Errno::ENOENT) => {
+            let place = guest.parent(path)?;
+            if place.stat().is_ok() {
+                // A link to nowhere.
+                return Err(error);
+            }
+            let mut name = entry(command, &place);
+            if path.as_bytes().ends_with(b"/") {
+                name.push("/");
+            }
+            return Ok(name);
+        }
+        handle => handle?,
+    };
+    if file_type(&fstat(&handle).context(path)?) == SFlag::S_IFDIR {
+        return Ok(contents(command, &handle));
+    }
+    let place = guest.parent(&guest.resolve(path)?)?;
+    Ok(entry(command, &place))
+}
+
+fn contents(command: &mut Command, directory: &impl AsFd) -> OsString {
+    let mut name = command.fd(directory).into_os_string();
+    name.push("/");
+    name
+}
+
+fn entry(command: &mut Command, place: &Place) -> OsString {
+    command.fd(&place.dir).join(&place.name).into_os_string()
+}
+
+/// Fails unless rsync, and the program that it reaches another computer with, see nothing but a
+/// place on another computer in it: what is none would be a path of the appliance.
+fn checked(remote: &[u8]) -> Result<&OsStr> {
+    if is_remote(remote) {
+        Ok(OsStr::from_bytes(remote))
+    } else {
+        let remote = String::from_utf8_lossy(remote);
+        Err(Error::with_errno(
+            Errno::EINVAL,
+            format!("{remote}: not a place on another computer, such as rsync://HOST/MODULE/DIR"),
+        ))
+    }
+}
+
+fn is_remote(remote: &[u8]) -> bool {
+    let url = remote
+        .get(..SCHEME.len())
+        .filter(|start| start.eq_ignore_ascii_case(SCHEME));
+    let rest = url.map_or(remote, |url| remote.get(url.len()..).unwrap_or_default());
+    let computer = rest.split(|&byte| byte == b'/').next().unwrap_or_default();
+    // After a user's name, if there is one.
+    let at = computer.iter().position(|&byte| byte == b'@');
+    let host = computer
+        .get(at.map_or(0, |at| at + 1)..)
+        .unwrap_or_default();
+    if remote.starts_with(b"-") || host.starts_with(b"-") || host.contains(&b'@') {
+        return false;
+    }
+    let (name, after) = match host.strip_prefix(b"[") {
+        // An address with colons of its own.
+        Some(address) => split_at_byte(address, b']'),
+        None => (host, None),
+    };
+    if name.iter().any(|byte| matches!(byte, b'[' | b']')) {
+        return false;
+    }
+    let (name, colon) = match after {
+        Some(after) => (name, after.first() == Some(&b':')),
+        None if host.starts_with(b"[") => return false,
+        None => {
+            let (name, after) = split_at_byte(name, b':');
+            (name, after.is_some())
+        }
+    };
+    !name.is_empty() && (colon || url.is_some())
+}
+
+/// What is before the first such byte and, if there is one, what is after it.
+fn split_at_byte(bytes: &[u8], byte: u8) -> (&[u8], Option<&[u8]>) {
+    match bytes.iter().position(|&at| at == byte) {
+        Some(at) => (bytes.get(..at).unwrap_or_default(), bytes.get(at + 1..)),
+        None => (bytes, None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_remote;
+
+    #[test]
+    fn places_on_other_computers_are_known() {
+        for remote in [
+            "rsync://host/module/dir",
+            "RSYNC://host:873/module",
+            "rsync://user@host",
+            "rsync://[::1]:873/module/",
+            "rsync://[::1]/module/",
+            "host:dir",
+            "host:/dir/a:b",
+            "host::module/dir",
+            "user@host:/dir with blanks",
+            "user@[fe80::1%eth0]:dir",
+            "[::1]::module",
+            "host:",
+            "host:-x",
+        ] {
+            assert!(is_remote(remote.as_bytes()), "{remote}");
+        }
+    }
+
+    #[test]
+    fn paths_of_the_appliance_and_options_are_not() {
+        for remote in [
+            "",
+            "/etc",
+            "etc/passwd",
+            "./host:dir",
+            "dir/host:dir",
+            "/proc/1/root:x",
+            ":dir",
+            "::module",
+            "user@:dir",
+            "-e:x",
+            "--rsh=touch x:y",
+            "-oProxyCommand=x:y",
+            "user@-oProxyCommand=x:y",
+            "rsync://-oProxyCommand=x/y",
+            "rsync:///module",
+            "rsync://user@/module",
+            "[::1",
+            "[::1/dir:x",
+            "[::1]dir:x",
+            "[]:dir",
+            "[::1]",
+            "a[b:dir",
+            "ab]:dir",
+            "a@b@-c:dir",
+        ] {
+            assert!(!is_remote(remote.as_bytes()), "{remote}");
+        }
+    }
+}
