@@ -91,15 +91,13 @@ impl StatusActions for Daemon {
         mtsecs: i64,
         mtnsecs: i64,
     ) -> Result<()> {
-        let place = self.guest.parent(&path)?;
-        utimensat(
-            &place.dir,
-            place.name.as_os_str(),
-            &time(atsecs, atnsecs),
-            &time(mtsecs, mtnsecs),
-            UtimensatFlags::NoFollowSymlink,
-        )
-        .context(&path)
+        let times = [time(atsecs, atnsecs), time(mtsecs, mtnsecs)];
+        // As in the system call, nothing to do means that the path does not matter.
+        if times.iter().all(|time| *time == TimeSpec::UTIME_OMIT) {
+            return Ok(());
+        }
+        let handle = self.guest.handle_nofollow(&path)?;
+        set_times(&handle, &times).context(&path)
     }
 
     fn lchown(&mut self, owner: i32, group: i32, path: GuestPath) -> Result<()> {
@@ -209,6 +207,17 @@ fn set_mode(handle: &impl AsFd, mode: u32) -> nix::Result<()> {
         &descriptor_path(handle),
         Mode::from_bits_truncate(mode),
         FchmodatFlags::FollowSymlink,
+    )
+}
+
+/// Sets the times of access and change of what a handle (`O_PATH`) stands for.
+fn set_times(handle: &impl AsFd, [access, change]: &[TimeSpec; 2]) -> nix::Result<()> {
+    utimensat(
+        AT_FDCWD,
+        &descriptor_path(handle),
+        access,
+        change,
+        UtimensatFlags::FollowSymlink,
     )
 }
 
