@@ -3,8 +3,7 @@
 use std::fs::File;
 use std::io::{Seek, SeekFrom};
 
-use crc::{CRC_32_CKSUM, Crc, Table};
-use md5::Md5;
+use fast_md5::Md5;
 use protocol::{Error, Result};
 use sha1::Sha1;
 use sha2::{Digest, Sha224, Sha256, Sha384, Sha512};
@@ -12,9 +11,6 @@ use sha2::{Digest, Sha224, Sha256, Sha384, Sha512};
 use super::{fill, unknown};
 use crate::command::Command;
 use crate::features;
-
-/// The CRC of POSIX cksum, with tables for sixteen bytes at a time.
-static CKSUM: Crc<u32, Table<16>> = Crc::<u32, Table<16>>::new(&CRC_32_CKSUM);
 
 /// A checksum algorithm.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,7 +64,7 @@ impl Algorithm {
     pub(super) fn of(self, file: &File, buffer: &mut [u8]) -> Result<Checksum> {
         match self {
             Self::Crc => crc(file, buffer),
-            Self::Md5 => digest::<Md5>(file, buffer),
+            Self::Md5 => md5(file, buffer),
             Self::Sha1 => digest::<Sha1>(file, buffer),
             Self::Sha224 => digest::<Sha224>(file, buffer),
             Self::Sha256 => digest::<Sha256>(file, buffer),
@@ -81,42 +77,59 @@ impl Algorithm {
 
 fn digest<D: Digest>(file: &File, buffer: &mut [u8]) -> Result<Checksum> {
     let mut digest = D::new();
-    loop {
-        let block = fill(file, buffer)?;
-        if block.is_empty() {
-            break;
-        }
-        digest.update(block);
-    }
-    let text = digest
-        .finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
-    Ok(Checksum { text, size: None })
+    each_block(file, buffer, |block| digest.update(block))?;
+    Ok(hexadecimal(&digest.finalize()))
 }
 
+fn md5(file: &File, buffer: &mut [u8]) -> Result<Checksum> {
+    let mut digest = Md5::new();
+    each_block(file, buffer, |block| digest.update(block))?;
+    Ok(hexadecimal(&digest.finalize()))
+}
+
+/// The CRC of POSIX cksum: that of zip files, for which there are processor
+/// instructions, over bytes and into a sum whose bits are in reverse order.
 fn crc(file: &File, buffer: &mut [u8]) -> Result<Checksum> {
-    let mut digest = CKSUM.digest();
+    // It starts with a register of zero, which the crate keeps inverted.
+    let mut digest = crc32fast::Hasher::new_with_initial(u32::MAX);
     let mut size = 0;
-    loop {
-        let block = fill(file, buffer)?;
-        if block.is_empty() {
-            break;
-        }
-        digest.update(block);
+    each_block(file, buffer, |block| {
         size += block.len() as u64;
-    }
+        reverse_bits(block);
+        digest.update(block);
+    })?;
     // The length is part of what is summed, its lowest byte first.
     let mut rest = size;
     while rest > 0 {
-        digest.update(&[(rest & 0xff) as u8]);
+        digest.update(&[((rest & 0xff) as u8).reverse_bits()]);
         rest >>= 8;
     }
     Ok(Checksum {
-        text: digest.finalize().to_string(),
+        text: digest.finalize().reverse_bits().to_string(),
         size: Some(size),
     })
+}
+
+fn reverse_bits(block: &mut [u8]) {
+    for byte in block {
+        *byte = byte.reverse_bits();
+    }
+}
+
+fn hexadecimal(digest: &[u8]) -> Checksum {
+    let text = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    Checksum { text, size: None }
+}
+
+/// Reads the file to its end, a buffer at a time.
+fn each_block(file: &File, buffer: &mut [u8], mut take: impl FnMut(&mut [u8])) -> Result<()> {
+    loop {
+        let block = fill(file, buffer)?;
+        if block.is_empty() {
+            return Ok(());
+        }
+        take(block);
+    }
 }
 
 fn external(program: &str, file: &File) -> Result<Checksum> {
@@ -150,6 +163,7 @@ mod tests {
         let data = [b'x'; 300];
         assert_eq!(sum("crc", b"hello"), "3287646509");
         assert_eq!(sum("crc", b""), "4294967295");
+        assert_eq!(sum("crc", &data), "3786917833");
         assert_eq!(sum("md5", b""), "d41d8cd98f00b204e9800998ecf8427e");
         assert_eq!(sum("MD5", &data), "8a4876ea55d998a5d91ed59db796af28");
         assert_eq!(
@@ -167,5 +181,21 @@ mod tests {
         assert!(sum("sha384", b"abc").starts_with("cb00753f45a35e8bb5a03d699ac65007"));
         assert!(sum("sha512", b"abc").starts_with("ddaf35a193617abacc417349ae204131"));
         assert!(Algorithm::from_word("foo").is_err());
+    }
+
+    /// One sum over those of data of every length, so that blocks end anywhere
+    /// in the algorithm's own; the expected ones are coreutils'.
+    #[test]
+    fn checksums_of_all_lengths() {
+        let data: Vec<u8> = (0..300u32).map(|n| (n * 7 % 256) as u8).collect();
+        let all = |word| {
+            let sums: String = (0..data.len())
+                .map(|len| sum(word, data.get(..len).unwrap()) + "\n")
+                .collect();
+            sum(word, sums.as_bytes())
+        };
+        assert_eq!(all("crc"), "2597289846");
+        assert_eq!(all("md5"), "e0d6b84ba010d969b31c5e867fc40a3d");
+        assert_eq!(all("sha512"), "047cad87a0b615d4de20a29b4778f4321e9f129df5bdb22fc2c63ce7c57dc301f1bcde1a0c05561e10b5f7be67444b34efa39058b8a74321674c0d1ad2d6a18f");
     }
 }
