@@ -196,6 +196,9 @@ mod tests {
         };
         assert_eq!(all("crc"), "2597289846");
         assert_eq!(all("md5"), "e0d6b84ba010d969b31c5e867fc40a3d");
-        assert_eq!(all("sha512"), "047cad87a0b615d4de20a29b4778f4321e9f129df5bdb22fc2c63ce7c57dc301f1bcde1a0c05561e10b5f7be67444b34efa39058b8a74321674c0d1ad2d6a18f");
+        assert_eq!(
+            all("sha512"),
+            "047cad87a0b615d4de20a29b4778f4321e9f129df5bdb22fc2c63ce7c57dc301f1bcde1a0c05561e10b5f7be67444b34efa39058b8a74321674c0d1ad2d6a18f"
+        );
     }
 }
