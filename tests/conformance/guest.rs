@@ -1,3 +1,4 @@
 //! `idl/guest/`.
 
 mod inotify;
+mod inspection;

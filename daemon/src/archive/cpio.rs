@@ -232,6 +232,12 @@ pub(crate) struct Member {
     pub(crate) size: u64,
 }
 
+impl Member {
+    pub(crate) fn is_regular(&self) -> bool {
+        self.mode & SFlag::S_IFMT.bits() == SFlag::S_IFREG.bits()
+    }
+}
+
 /// An archive that is being read.
 pub(crate) struct Reader<R> {
     input: R,
@@ -298,14 +304,20 @@ impl<R: Read> Reader<R> {
                 "file is too large for the protocol",
             ));
         }
-        let mut contents = Vec::new();
-        let len = std::mem::take(&mut self.data);
-        let read = (&mut self.input).take(len).read_to_end(&mut contents)?;
+        self.beginning(limit)
+    }
+
+    /// The first bytes of the current member's data, no more than `limit`.
+    pub(crate) fn beginning(&mut self, limit: u64) -> Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        let len = self.data.min(limit);
+        let read = (&mut self.input).take(len).read_to_end(&mut bytes)?;
         if read as u64 != len {
             return Err(damaged());
         }
+        self.data -= len;
         self.position += len;
-        Ok(contents)
+        Ok(bytes)
     }
 
     /// The input, with all that was not read.

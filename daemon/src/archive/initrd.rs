@@ -1,14 +1,12 @@
 //! Reading the initial ramdisks of Linux.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read, Seek, SeekFrom};
-use std::os::unix::fs::FileExt;
+use std::io::{BufReader, Seek, SeekFrom};
 
-use nix::sys::stat::SFlag;
 use protocol::{Error, Result};
 
 use super::cpio;
-use crate::command::{Child, Command};
+use super::input::{Input, read_at};
 
 /// Archives of microcode that may precede the real one.
 const EARLY_MAX: usize = 64;
@@ -32,9 +30,8 @@ pub(crate) fn contents(file: File, name: &[u8], limit: u64) -> Result<Option<Vec
         // The inode of a file with several names, whose data may come later.
         let mut awaited = None;
         while let Some(member) = reader.next()? {
-            let regular = member.mode & SFlag::S_IFMT.bits() == SFlag::S_IFREG.bits();
             let wanted = member.name == name || awaited == Some(member.inode);
-            if regular && wanted && (member.size > 0 || found.is_none()) {
+            if member.is_regular() && wanted && (member.size > 0 || found.is_none()) {
                 found = Some(reader.contents(limit)?);
                 awaited = (member.links > 1 && member.size == 0).then_some(member.inode);
                 if awaited.is_none() {
@@ -47,28 +44,15 @@ pub(crate) fn contents(file: File, name: &[u8], limit: u64) -> Result<Option<Vec
     Ok(found)
 }
 
-fn read(
-    mut file: File,
+/// Reads the members of the archive that becomes the system's root.
+pub(crate) fn read(
+    file: File,
     with: impl FnOnce(&mut cpio::Reader<BufReader<Input>>) -> Result<()>,
 ) -> Result<()> {
     let start = main_archive(&file)?;
-    let mut magic = [0; 6];
-    let len = read_at(&file, &mut magic, start)?;
-    let magic = magic.get(..len).unwrap_or_default();
-    file.seek(SeekFrom::Start(start))?;
-    let input = match decompressor(magic) {
-        None => Input::Plain(file),
-        Some(program) => {
-            let command = Command::new(program).args(["-d", "-c"]);
-            Input::Compressed(command.stdin_file(file).spawn()?)
-        }
-    };
+    let input = Input::open(file, start)?;
     let mut reader = cpio::Reader::new(BufReader::with_capacity(256 << 10, input));
-    let result = with(&mut reader);
-    match (result, reader.into_input().into_inner()) {
-        (Err(error), Input::Compressed(child)) => Err(child.failure(error)),
-        (result, _) => result,
-    }
+    with(&mut reader).map_err(|error| reader.into_input().into_inner().failure(error))
 }
 
 /// Where the last archive begins. Only it may be compressed.
@@ -100,42 +84,6 @@ fn end_of(file: &File, start: u64) -> Option<u64> {
     let mut reader = cpio::Reader::new(BufReader::new(file));
     while reader.next().ok()?.is_some() {}
     Some(start + reader.position())
-}
-
-fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-    let mut filled = 0;
-    while let Some(room) = buffer.get_mut(filled..).filter(|room| !room.is_empty()) {
-        match file.read_at(room, offset + filled as u64)? {
-            0 => break,
-            n => filled += n,
-        }
-    }
-    Ok(filled)
-}
-
-fn decompressor(magic: &[u8]) -> Option<&'static str> {
-    match magic {
-        [0x1f, 0x8b, ..] => Some("gzip"),
-        [b'B', b'Z', b'h', ..] => Some("bzip2"),
-        [0xfd, b'7', b'z', b'X', ..] => Some("xz"),
-        [0x28, 0xb5, 0x2f, 0xfd, ..] => Some("zstd"),
-        _ => None,
-    }
-}
-
-/// The archive's bytes.
-enum Input {
-    Plain(File),
-    Compressed(Child),
-}
-
-impl Read for Input {
-    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Plain(file) => file.read(buf),
-            Self::Compressed(child) => child.read(buf),
-        }
-    }
 }
 
 /// The error for a name that is not there.

@@ -6,6 +6,7 @@ mod exclude;
 mod extract;
 mod filter;
 pub(crate) mod initrd;
+pub(crate) mod input;
 mod member;
 mod pack;
 mod reader;

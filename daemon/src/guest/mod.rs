@@ -7,6 +7,7 @@
 //! by its handle, so that nothing is opened before its kind is known.
 
 pub(crate) mod inotify;
+mod inspection;
 mod resolve;
 mod tree;
 
