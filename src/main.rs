@@ -40,6 +40,10 @@ struct CommandLine {
     #[arg(short, long)]
     verbose: bool,
 
+    /// Be a worker of this name, as the daemon starts them
+    #[arg(long, value_name = "NAME", hide = true, exclusive = true)]
+    worker: Option<String>,
+
     /// Where the guest's filesystems are mounted
     #[arg(long, value_name = "DIR", default_value = "/sysroot")]
     sysroot: PathBuf,
@@ -70,9 +74,13 @@ impl CommandLine {
 }
 
 fn main() -> ExitCode {
-    let result = CommandLine::parse()
-        .options(KernelCmdline::read())
-        .and_then(daemon::run);
+    let mut command_line = CommandLine::parse();
+    let result = match command_line.worker.take() {
+        Some(name) => daemon::worker::run(&name),
+        None => command_line
+            .options(KernelCmdline::read())
+            .and_then(daemon::run),
+    };
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

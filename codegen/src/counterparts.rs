@@ -1,6 +1,8 @@
 //! The one mapping: what each IDL file with handlers has elsewhere in the repository.
 //!
 //! `idl/A/x.idl` <-> `daemon/src/A/x.rs` <-> `tests/differential/A/x*.gfs`
+//!
+//! What is in `idl/worker` has no scripts: no client can call it.
 
 use std::path::{Path, PathBuf};
 
@@ -21,6 +23,18 @@ pub(crate) fn check(root: &Path, model: &Model) -> Result<(), Diagnostics> {
     for module in &model.modules {
         if let Some(action) = module.actions.iter().find(|action| !action.pending) {
             module_has_all(root, module, &action.name, &mut wrong);
+        }
+    }
+    for module in &model.workers {
+        let handlers = format!("{}/{}/{}.rs", FOLDERS[0], module.area, module.name);
+        if !root.join(&handlers).is_file() {
+            wrong.push(
+                Diagnostic::general(format!(
+                    "idl/{}/{}.idl has no {handlers}",
+                    module.area, module.name
+                ))
+                .hint("create it; it is what runs in the worker"),
+            );
         }
     }
     for script in all_scripts(&root.join(FOLDERS[1])) {

@@ -24,6 +24,9 @@ use anyhow::{Context as _, anyhow};
 use diagnostics::{Diagnostic, Diagnostics, Source};
 use model::Model;
 
+/// The folder below `idl/` with the calls between the daemon and its workers.
+pub const WORKER_AREA: &str = "worker";
+
 /// Reads, parses, checks and resolves every `AREA/MODULE.idl` below `idl`.
 ///
 /// # Errors
@@ -100,9 +103,14 @@ fn resolve(
         }
     }
     let all_parsed = wrong.is_empty();
+    let (workers, files): (Vec<_>, Vec<_>) =
+        files.into_iter().partition(|file| file.area == WORKER_AREA);
     check::check(&files, all_parsed, &mut wrong);
+    for file in &workers {
+        check::check_worker(file, &mut wrong);
+    }
     if wrong.is_empty() {
-        let model = lower::lower(&files);
+        let model = lower::lower(&files, &workers);
         let added = lock
             .map(|lock| lock::check(&model, &files, lock, &mut wrong))
             .unwrap_or_default();

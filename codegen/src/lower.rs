@@ -13,16 +13,25 @@ use crate::types;
 /// Resolves the files.
 ///
 /// Whatever a check would have refused is left out.
-pub(crate) fn lower(files: &[ast::File]) -> Model {
-    let structs: HashSet<&str> = files
+pub(crate) fn lower(files: &[ast::File], workers: &[ast::File]) -> Model {
+    let structs = structs(files);
+    Model {
+        modules: files.iter().map(|file| module(file, &structs)).collect(),
+        workers: workers
+            .iter()
+            .map(|file| module(file, &self::structs(std::slice::from_ref(file))))
+            .collect(),
+    }
+}
+
+/// The names of all structures.
+fn structs(files: &[ast::File]) -> HashSet<&str> {
+    files
         .iter()
         .flat_map(|file| &file.items)
         .filter(|item| matches!(item.kind, ast::Kind::Struct(_)))
         .map(|item| item.name.text.as_str())
-        .collect();
-    Model {
-        modules: files.iter().map(|file| module(file, &structs)).collect(),
-    }
+        .collect()
 }
 
 fn module(file: &ast::File, structs: &HashSet<&str>) -> Module {

@@ -11,6 +11,9 @@ use std::path::PathBuf;
 pub struct Model {
     /// One per `.idl` file, ordered by area and then by name.
     pub modules: Vec<Module>,
+    /// One per file of `idl/worker`: the calls between the daemon and its workers, which are no
+    /// part of the library's protocol.
+    pub workers: Vec<Module>,
 }
 
 /// One `.idl` file.
@@ -238,6 +241,8 @@ pub enum ParamType {
     FileIn,
     /// `file_out`: a stream to the library.
     FileOut,
+    /// `descriptor`: an open file, for a worker.
+    Descriptor,
     /// `list<...>`
     List(ListItem),
 }
@@ -328,6 +333,14 @@ pub enum ResultItem {
     Device,
     /// A device or a btrfs subvolume, sent under the caller's name for it.
     Mountable,
+}
+
+impl Module {
+    /// These are calls between the daemon and a worker.
+    #[must_use]
+    pub fn is_worker(&self) -> bool {
+        self.area == crate::WORKER_AREA
+    }
 }
 
 impl Action {

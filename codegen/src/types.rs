@@ -22,6 +22,26 @@ pub(crate) const PARAM_WORDS: &[&str] = &[
     "file_out",
     "list",
 ];
+/// Words for the types of parameters of calls to a worker, which gets nothing that it would have to
+/// look up.
+pub(crate) const WORKER_PARAM_WORDS: &[&str] = &[
+    "descriptor",
+    "string",
+    "text",
+    "buffer",
+    "int",
+    "int64",
+    "bool",
+    "list",
+];
+/// Words for what a list parameter of a call to a worker holds.
+pub(crate) const WORKER_LIST_WORDS: &[&str] = &["string", "text"];
+/// Words for the types of results of a worker, besides the names of structures.
+pub(crate) const WORKER_RESULT_WORDS: &[&str] = &[
+    "int", "int64", "bool", "buffer", "string", "text", "list", "map",
+];
+/// Words for what a result list or map of a worker holds.
+pub(crate) const WORKER_ITEM_WORDS: &[&str] = &["string", "text"];
 /// Words for what a list parameter holds.
 pub(crate) const LIST_WORDS: &[&str] = &["string", "text", "pathname", "filename", "device"];
 /// Words for the types of options.
@@ -39,6 +59,10 @@ pub(crate) const FIELD_WORDS: &[&str] = &[
     "string",
     "device",
     "buffer",
+];
+/// Words for the types of the fields of a worker's structures.
+pub(crate) const WORKER_FIELD_WORDS: &[&str] = &[
+    "int32", "uint32", "int64", "uint64", "bytes", "string", "buffer",
 ];
 /// Words for the types of results, besides the names of structures.
 pub(crate) const RESULT_WORDS: &[&str] = &[
@@ -77,6 +101,7 @@ pub(crate) fn param(ty: &Type) -> Option<ParamType> {
         Some("bool") => ParamType::Bool,
         Some("file_in") => ParamType::FileIn,
         Some("file_out") => ParamType::FileOut,
+        Some("descriptor") => ParamType::Descriptor,
         None if ty.name == "string" && ty.nullable && ty.arguments.is_empty() => {
             ParamType::NullableString
         }

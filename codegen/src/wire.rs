@@ -37,6 +37,8 @@ pub enum WireType {
     FileIn,
     /// Not in the message: chunks after it, from the daemon.
     FileOut,
+    /// Not in the message: sent beside it, to a worker.
+    Descriptor,
 }
 
 impl std::fmt::Display for WireType {
@@ -58,6 +60,7 @@ impl std::fmt::Display for WireType {
             Self::StructList(name) => return write!(f, "struct {name}<>"),
             Self::FileIn => "file_in",
             Self::FileOut => "file_out",
+            Self::Descriptor => "descriptor",
         })
     }
 }
@@ -82,6 +85,7 @@ pub fn param(ty: ParamType) -> WireType {
         ParamType::Bool => WireType::Bool,
         ParamType::FileIn => WireType::FileIn,
         ParamType::FileOut => WireType::FileOut,
+        ParamType::Descriptor => WireType::Descriptor,
         ParamType::List(_) => WireType::StringList,
     }
 }
@@ -142,7 +146,12 @@ pub fn call(action: &Action) -> Vec<(&str, WireType)> {
         .map(|o| (o.name.as_str(), option(o.ty)));
     params
         .chain(options)
-        .filter(|(_, ty)| !matches!(ty, WireType::FileIn | WireType::FileOut))
+        .filter(|(_, ty)| {
+            !matches!(
+                ty,
+                WireType::FileIn | WireType::FileOut | WireType::Descriptor
+            )
+        })
         .collect()
 }
 

@@ -74,7 +74,8 @@ fn accepted() {
             Err(wrong) => panic!("{} is refused:\n{wrong}", case.display()),
         };
         good &= expect(&case, "model", &format!("{model:#?}"));
-        let module = model.modules.first().expect("a case has a module");
+        let mut modules = model.modules.iter().chain(&model.workers);
+        let module = modules.next().expect("a case has a module");
         if case.with_extension("rs").exists() {
             good &= expect(
                 &case,

@@ -8,6 +8,7 @@ use crate::devices::Devices;
 use crate::features::Features;
 use crate::guest::Guest;
 use crate::mounts;
+use crate::worker::Workers;
 
 /// All state that outlives a call. Handlers are its methods: for each IDL file
 /// the trait of that file, in the module of the same name.
@@ -19,6 +20,8 @@ pub struct Daemon {
     pub devices: Devices,
     /// What this appliance can do.
     pub features: Features,
+    /// The processes that run C libraries.
+    pub workers: Workers,
     /// How the daemon was started.
     pub options: Options,
     /// What the handlers of `idl/appliance/debug.idl` keep between calls.
@@ -35,6 +38,7 @@ impl Daemon {
             guest: Guest::new(options.sysroot.clone()),
             devices: Devices::new(),
             features: Features::default(),
+            workers: Workers::default(),
             options,
             debug: crate::appliance::debug::State::default(),
             inotify: crate::guest::inotify::State::default(),

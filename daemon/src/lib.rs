@@ -25,6 +25,7 @@ mod relative;
 pub mod udev;
 mod walk;
 mod wildcard;
+pub mod worker;
 mod xattr;
 
 use std::path::PathBuf;

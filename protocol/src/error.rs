@@ -5,6 +5,8 @@ use std::io;
 
 use nix::errno::Errno;
 
+use crate::xdr::Malformed;
+
 /// What every handler returns.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -71,6 +73,15 @@ impl Error {
     }
 }
 
+/// The errno of that name.
+pub(crate) fn errno_from_name(name: &str) -> Option<Errno> {
+    /// Beyond the largest that Linux has.
+    const END: i32 = 256;
+    (1..END)
+        .map(Errno::from_raw)
+        .find(|&errno| Error::from(errno).errno_name() == name)
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
@@ -85,6 +96,12 @@ impl From<Errno> for Error {
     }
 }
 
+impl From<Malformed> for Error {
+    fn from(malformed: Malformed) -> Self {
+        Self::new(malformed.to_string())
+    }
+}
+
 impl From<io::Error> for Error {
     fn from(error: io::Error) -> Self {
         if let Some(inner) = error.get_ref()
@@ -94,6 +111,7 @@ impl From<io::Error> for Error {
         }
         match error.raw_os_error() {
             Some(code) => Self::from(Errno::from_raw(code)),
+            None if error.kind() == io::ErrorKind::OutOfMemory => Self::from(Errno::ENOMEM),
             None => Self::new(error.to_string()),
         }
     }
@@ -158,5 +176,16 @@ mod tests {
         assert_eq!(Error::from(Errno::EDEADLK).errno_name(), "EDEADLOCK");
         assert_eq!(Error::from(Errno::EINVAL).errno_name(), "EINVAL");
         assert_eq!(Error::new("x").errno_name(), "");
+        for errno in [
+            Errno::EPERM,
+            Errno::ENOTSUP,
+            Errno::EDEADLK,
+            Errno::EHWPOISON,
+        ] {
+            let name = Error::from(errno).errno_name();
+            assert_eq!(errno_from_name(&name), Some(errno));
+        }
+        assert_eq!(errno_from_name(""), None);
+        assert_eq!(errno_from_name("ENOSUCH"), None);
     }
 }

@@ -1,5 +1,8 @@
 //! What the generated stubs need of the daemon, and what they get of a call.
 
+use std::collections::VecDeque;
+use std::os::fd::OwnedFd;
+
 use nix::errno::Errno;
 
 use crate::api::Feature;
@@ -17,6 +20,16 @@ use crate::xdr::{Decoder, Encoder, Malformed};
 pub trait DeviceNames {
     /// The caller's name for a device of the appliance (`/dev/vda1` -> `/dev/sda1`).
     fn device_name(&self, device: &Device) -> String;
+}
+
+/// For those who have no devices to name: workers.
+#[derive(Debug)]
+pub struct NoDevices;
+
+impl DeviceNames for NoDevices {
+    fn device_name(&self, device: &Device) -> String {
+        device.name().to_owned()
+    }
 }
 
 /// What the daemon tells the generated stubs.
@@ -76,6 +89,8 @@ pub struct Call<'a> {
     pub(crate) body: &'a [u8],
     pub(crate) input: Option<&'a mut Input>,
     pub(crate) output: &'a Output,
+    /// The open files that came with a call to a worker.
+    pub(crate) descriptors: VecDeque<OwnedFd>,
 }
 
 impl<'a> Call<'a> {
@@ -160,6 +175,20 @@ impl<'a> Call<'a> {
             .take()
             .ok_or_else(|| Error::new("the file stream was taken twice"))?;
         Ok(FileOut::new(input, self.output, self.header))
+    }
+
+    /// The next open file that came with the call.
+    ///
+    /// # Errors
+    ///
+    /// EINVAL when there are no more.
+    pub fn descriptor(&mut self, name: &str) -> Result<OwnedFd> {
+        self.descriptors.pop_front().ok_or_else(|| {
+            Error::with_errno(
+                Errno::EINVAL,
+                format!("argument '{name}': no descriptor came with the call"),
+            )
+        })
     }
 
     /// Progress messages of this call.

@@ -35,6 +35,7 @@ pub mod resolve;
 mod server;
 mod types;
 pub mod wire;
+pub mod worker;
 pub mod xdr;
 
 pub use error::{Context, Error, Result, strerror};

@@ -1,5 +1,6 @@
 //! The loop that reads calls and answers them, one at a time.
 
+use std::collections::VecDeque;
 use std::os::fd::OwnedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
@@ -102,6 +103,7 @@ where
         body: decoder.rest(),
         input: Some(&mut *input),
         output,
+        descriptors: VecDeque::new(),
     };
     let result = catch_unwind(AssertUnwindSafe(|| api::dispatch(daemon, &mut call)))
         .unwrap_or_else(|_| {
@@ -205,6 +207,11 @@ fn fail(input: &mut Input, output: &Output, header: &Header, error: &Error) -> R
 
 fn send_error(output: &Output, header: &Header, error: &Error) -> Result<(), Fatal> {
     log!("guestfsd: error: {error}");
+    output.send(&error_reply(header, error))
+}
+
+/// The reply to a call that failed, with its length word.
+pub(crate) fn error_reply(header: &Header, error: &Error) -> Vec<u8> {
     let mut message = error.message().as_bytes();
     if message.len() > ERROR_LEN {
         message = &message[..error.message().floor_char_boundary(ERROR_LEN)];
@@ -218,5 +225,5 @@ fn send_error(output: &Output, header: &Header, error: &Error) -> Result<(), Fat
     let mut bytes = out.into_bytes();
     let len = (bytes.len() - 4) as u32;
     bytes[..4].copy_from_slice(&len.to_be_bytes());
-    output.send(&bytes)
+    bytes
 }

@@ -11,3 +11,4 @@ mod filesystem;
 mod guest;
 mod protocol;
 mod standin;
+mod worker;

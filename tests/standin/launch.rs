@@ -140,7 +140,13 @@ fn first_process(launch: Launch, disks: &[Attached]) -> Result<i32> {
         .env_clear()
         .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
         .env("HOME", "/root");
-    for keep in ["TERM", "RUST_BACKTRACE", "LLVM_PROFILE_FILE"] {
+    for keep in [
+        "TERM",
+        "RUST_BACKTRACE",
+        "LLVM_PROFILE_FILE",
+        "GUESTFSD_WORKER_SECONDS",
+        "GUESTFSD_WORKER_MEMORY",
+    ] {
         if let Some(value) = std::env::var_os(keep) {
             command.env(keep, value);
         }

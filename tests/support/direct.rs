@@ -75,6 +75,15 @@ impl Direct {
     ///
     /// When it does not start.
     pub fn with_args(disks: &[DiskSpec], args: &[&str]) -> Self {
+        Self::with_environment(disks, args, &[])
+    }
+
+    /// Starts the daemon with more arguments than the channel, and with variables.
+    ///
+    /// # Panics
+    ///
+    /// When it does not start.
+    pub fn with_environment(disks: &[DiskSpec], args: &[&str], variables: &[(&str, &str)]) -> Self {
         let (ours, theirs) = UnixStream::pair().expect("socketpair");
         ours.set_read_timeout(Some(LIMIT)).expect("read timeout");
         ours.set_write_timeout(Some(LIMIT)).expect("write timeout");
@@ -86,7 +95,8 @@ impl Direct {
         command
             .arg("--direct")
             .env("GUESTFSD_BIN", daemon())
-            .env_remove("GUESTFSD_ARGS");
+            .env_remove("GUESTFSD_ARGS")
+            .envs(variables.iter().copied());
         let mut images = Vec::new();
         for (index, disk) in disks.iter().enumerate() {
             let image = disk.image(&directory.path().join(format!("disk{index}.img")));
@@ -143,19 +153,33 @@ impl Direct {
     ///
     /// When the daemon has ended.
     pub fn root(&self) -> PathBuf {
-        let children = |id: &str| {
-            let path = format!("/proc/{id}/task/{id}/children");
-            std::fs::read_to_string(path).unwrap_or_default()
-        };
-        let mut ids = vec![self.child.id().to_string()];
+        PathBuf::from(format!("/proc/{}/root", self.id()))
+    }
+
+    /// The daemon's process.
+    ///
+    /// # Panics
+    ///
+    /// When the daemon has ended.
+    pub fn id(&self) -> u32 {
+        let mut ids = vec![self.child.id()];
         while let Some(id) = ids.pop() {
             let name = std::fs::read_to_string(format!("/proc/{id}/comm")).unwrap_or_default();
             if name.trim() == "guestfsd" {
-                return PathBuf::from(format!("/proc/{id}/root"));
+                return id;
             }
-            ids.extend(children(&id).split_whitespace().map(str::to_owned));
+            ids.extend(children(id));
         }
         panic!("the daemon has ended; stderr: {}", self.stderr());
+    }
+
+    /// The processes that the daemon has started and that have not ended.
+    ///
+    /// # Panics
+    ///
+    /// When the daemon has ended.
+    pub fn children(&self) -> Vec<u32> {
+        children(self.id())
     }
 
     /// What the daemon has written to stderr so far.
@@ -201,6 +225,14 @@ impl Direct {
             std::thread::sleep(Duration::from_millis(1));
         }
     }
+}
+
+fn children(id: u32) -> Vec<u32> {
+    std::fs::read_to_string(format!("/proc/{id}/task/{id}/children"))
+        .unwrap_or_default()
+        .split_whitespace()
+        .filter_map(|word| word.parse().ok())
+        .collect()
 }
 
 impl Deref for Direct {

@@ -339,6 +339,8 @@ fn param_type(ty: ParamType) -> &'static str {
         ParamType::List(ListItem::Pathname) => "StringList/Pathname",
         ParamType::List(ListItem::Filename) => "StringList/Filename",
         ParamType::List(ListItem::Device) => "StringList/Device",
+        // No client can send one.
+        ParamType::Descriptor => "Descriptor",
     }
 }
 

@@ -13,6 +13,7 @@ mod numbers;
 mod references;
 mod types;
 mod versions;
+mod workers;
 
 pub(crate) use references::references;
 
@@ -41,15 +42,18 @@ struct Idl<'a> {
     actions: Vec<ActionItem<'a>>,
     features: Vec<FeatureItem<'a>>,
     structs: Vec<StructItem<'a>>,
+    /// These are calls between the daemon and a worker.
+    for_workers: bool,
 }
 
 impl<'a> Idl<'a> {
-    fn new(files: &'a [File], wrong: &mut Diagnostics) -> Self {
+    fn new(files: &'a [File], for_workers: bool, wrong: &mut Diagnostics) -> Self {
         let mut idl = Self {
             files,
             actions: Vec::new(),
             features: Vec::new(),
             structs: Vec::new(),
+            for_workers,
         };
         for item in files.iter().flat_map(|file| &file.items) {
             match &item.kind {
@@ -104,7 +108,7 @@ impl ActionItem<'_> {
 /// Names that refer to other files are looked at only if `complete`: when a
 /// file could not be parsed, all that it declares would be reported as missing.
 pub(crate) fn check(files: &[File], complete: bool, wrong: &mut Diagnostics) {
-    let idl = Idl::new(files, wrong);
+    let idl = Idl::new(files, false, wrong);
     names::check(&idl, wrong);
     numbers::check(&idl, wrong);
     modifiers::check(&idl, wrong);
@@ -114,6 +118,18 @@ pub(crate) fn check(files: &[File], complete: bool, wrong: &mut Diagnostics) {
         types::check(&idl, wrong);
         references::check(&idl, wrong);
     }
+    docs::check(&idl, wrong);
+}
+
+/// Checks a file of `idl/worker`, which stands for itself: its numbers are between two processes of
+/// one program.
+pub(crate) fn check_worker(file: &File, wrong: &mut Diagnostics) {
+    let idl = Idl::new(std::slice::from_ref(file), true, wrong);
+    names::check(&idl, wrong);
+    numbers::check(&idl, wrong);
+    workers::check(&idl, wrong);
+    types::check(&idl, wrong);
+    references::check(&idl, wrong);
     docs::check(&idl, wrong);
 }
 

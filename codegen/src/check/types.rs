@@ -20,10 +20,13 @@ pub(super) fn check(idl: &Idl<'_>, wrong: &mut Diagnostics) {
             .iter()
             .map(|structure| structure.item.name.text.as_str())
     };
+    let pick = |library: &'static [&'static str], worker: &'static [&'static str]| {
+        if idl.for_workers { worker } else { library }.to_vec()
+    };
     let param = Position {
         name: "a parameter",
-        words: types::PARAM_WORDS.to_vec(),
-        items: types::LIST_WORDS.to_vec(),
+        words: pick(types::PARAM_WORDS, types::WORKER_PARAM_WORDS),
+        items: pick(types::LIST_WORDS, types::WORKER_LIST_WORDS),
     };
     let option = Position {
         name: "an option",
@@ -32,25 +35,23 @@ pub(super) fn check(idl: &Idl<'_>, wrong: &mut Diagnostics) {
     };
     let field = Position {
         name: "a field",
-        words: types::FIELD_WORDS.to_vec(),
+        words: pick(types::FIELD_WORDS, types::WORKER_FIELD_WORDS),
         items: Vec::new(),
     };
     let result = Position {
         name: "a result",
-        words: types::RESULT_WORDS
-            .iter()
-            .copied()
+        words: pick(types::RESULT_WORDS, types::WORKER_RESULT_WORDS)
+            .into_iter()
             .chain(structs())
             .collect(),
-        items: types::RESULT_ITEM_WORDS
-            .iter()
-            .copied()
+        items: pick(types::RESULT_ITEM_WORDS, types::WORKER_ITEM_WORDS)
+            .into_iter()
             .chain(structs())
             .collect(),
     };
     for action in &idl.actions {
         for declared in &action.inner.params {
-            if types::param(&declared.ty).is_none() {
+            if types::param(&declared.ty).is_none() || !param.knows(&declared.ty) {
                 wrong.push(param.explain(&declared.ty));
             }
         }
@@ -60,7 +61,8 @@ pub(super) fn check(idl: &Idl<'_>, wrong: &mut Diagnostics) {
             }
         }
         if let Some(declared) = &action.inner.result
-            && types::result(&declared.ty, |name| idl.is_struct(name)).is_none()
+            && (types::result(&declared.ty, |name| idl.is_struct(name)).is_none()
+                || !result.knows(&declared.ty))
         {
             wrong.push(result.explain(&declared.ty));
         }
@@ -76,7 +78,7 @@ pub(super) fn check(idl: &Idl<'_>, wrong: &mut Diagnostics) {
             );
         }
         for declared in structure.fields {
-            if types::field(&declared.ty).is_none() {
+            if types::field(&declared.ty).is_none() || !field.knows(&declared.ty) {
                 wrong.push(field.explain(&declared.ty));
             }
         }
@@ -84,6 +86,15 @@ pub(super) fn check(idl: &Idl<'_>, wrong: &mut Diagnostics) {
 }
 
 impl Position<'_> {
+    /// The words are among those of this position; whether they fit together is another question.
+    fn knows(&self, ty: &Type) -> bool {
+        self.words.contains(&ty.name.as_str())
+            && ty
+                .arguments
+                .iter()
+                .all(|item| self.items.contains(&item.name.as_str()))
+    }
+
     fn explain(&self, ty: &Type) -> Diagnostic {
         let written = ty.source_text();
         if written.contains("file_in") || written.contains("file_out") {

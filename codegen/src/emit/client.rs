@@ -23,6 +23,35 @@ fn method(action: &Action) -> TokenStream {
     let name = method_ident(action);
     let text = doc(&action.doc);
     let number = action.number;
+    let all = params(action);
+    let encode = encode(action);
+    let stream = |ty: ParamType| {
+        action
+            .params
+            .iter()
+            .find(|param| param.ty == ty)
+            .map_or_else(
+                || quote!(None),
+                |param| {
+                    let name = ident(&param.name);
+                    quote!(Some(#name))
+                },
+            )
+    };
+    let (file_in, file_out) = (stream(ParamType::FileIn), stream(ParamType::FileOut));
+    let (result, decode) = result(action, &quote!(client::finished));
+    quote! {
+        #text
+        pub fn #name(&mut self, #(#all),*) -> Result<#result, client::ClientError> {
+            #encode
+            let reply = self.call(#number, bits, out, #file_in, #file_out)?;
+            #decode
+        }
+    }
+}
+
+/// The parameters of a client's method.
+pub(super) fn params(action: &Action) -> Vec<TokenStream> {
     let params = action.params.iter().map(|param| {
         let name = ident(&param.name);
         let ty = match param.ty {
@@ -32,6 +61,7 @@ fn method(action: &Action) -> TokenStream {
             ParamType::Bool => quote!(bool),
             ParamType::FileIn => quote!(&mut dyn std::io::Read),
             ParamType::FileOut => quote!(&mut dyn std::io::Write),
+            ParamType::Descriptor => quote!(std::os::fd::BorrowedFd<'_>),
             ParamType::List(_) => quote!(&[impl AsRef<[u8]>]),
             _ => quote!(&(impl AsRef<[u8]> + ?Sized)),
         };
@@ -42,11 +72,15 @@ fn method(action: &Action) -> TokenStream {
         let lifetime = options_borrow(action).then(|| quote!(<'_>));
         quote!(options: &#ty #lifetime)
     });
-    let all = params.chain(options);
+    params.chain(options).collect()
+}
+
+/// The body of a call as `out`, and which options are set as `bits`.
+pub(super) fn encode(action: &Action) -> TokenStream {
     let encode = action.params.iter().map(|param| {
         let name = ident(&param.name);
         match param.ty {
-            ParamType::FileIn | ParamType::FileOut => TokenStream::new(),
+            ParamType::FileIn | ParamType::FileOut | ParamType::Descriptor => TokenStream::new(),
             ParamType::NullableString => quote! {
                 out.bool(#name.is_some());
                 if let Some(#name) = #name { out.opaque(#name); }
@@ -89,44 +123,21 @@ fn method(action: &Action) -> TokenStream {
         quote!(let mut bits = 0u64;)
     };
     let out = if action.options.is_empty()
-        && action
-            .params
-            .iter()
-            .all(|param| matches!(param.ty, ParamType::FileIn | ParamType::FileOut))
-    {
+        && action.params.iter().all(|param| {
+            matches!(
+                param.ty,
+                ParamType::FileIn | ParamType::FileOut | ParamType::Descriptor
+            )
+        }) {
         quote!(let out = xdr::Encoder::new();)
     } else {
         quote!(let mut out = xdr::Encoder::new();)
     };
-    let stream = |ty: ParamType| {
-        action
-            .params
-            .iter()
-            .find(|param| param.ty == ty)
-            .map_or_else(
-                || quote!(None),
-                |param| {
-                    let name = ident(&param.name);
-                    quote!(Some(#name))
-                },
-            )
-    };
-    let (file_in, file_out) = (stream(ParamType::FileIn), stream(ParamType::FileOut));
-    let (result, decode) = result(action);
-    quote! {
-        #text
-        pub fn #name(&mut self, #(#all),*) -> Result<#result, client::ClientError> {
-            #out
-            #(#encode)*
-            #bits
-            #(#encode_options)*
-            let reply = self.call(#number, bits, out, #file_in, #file_out)?;
-            #decode
-        }
-    }
+    quote! { #out #(#encode)* #bits #(#encode_options)* }
 }
 
-fn result(action: &Action) -> (TokenStream, TokenStream) {
+/// The type of the result, and how it is read from `reply`.
+pub(super) fn result(action: &Action, finished: &TokenStream) -> (TokenStream, TokenStream) {
     let Some(result) = &action.result else {
         return (quote!(()), quote!(let _ = reply; Ok(())));
     };
@@ -175,7 +186,7 @@ fn result(action: &Action) -> (TokenStream, TokenStream) {
         quote! {
             let mut input = xdr::Decoder::new(&reply);
             let value = #read;
-            client::finished(&input)?;
+            #finished(&input)?;
             Ok(value)
         },
     )

@@ -169,6 +169,6 @@ fn show(value: &str, name: &str, ty: &WireType) -> String {
                  show_{of} (&{value}.{list}_val[i]); }} putchar (']');"
             )
         }
-        WireType::FileIn | WireType::FileOut => String::new(),
+        WireType::FileIn | WireType::FileOut | WireType::Descriptor => String::new(),
     }
 }

@@ -14,6 +14,7 @@ mod stubs;
 mod tables;
 mod traits;
 mod types;
+mod worker;
 mod x;
 
 use std::path::Path;
@@ -38,7 +39,7 @@ pub use x::x;
 ///
 /// When a file cannot be written.
 pub fn rust(model: &Model, out: &Path) -> Result<()> {
-    for module in &model.modules {
+    for module in model.modules.iter().chain(&model.workers) {
         write(out, &module_file(module), &module_text(model, module)?)?;
     }
     write(out, "api.rs", &layout(tables::api(model))?)
@@ -51,6 +52,15 @@ pub fn rust(model: &Model, out: &Path) -> Result<()> {
 /// When the generated tokens are no Rust: a bug in an emitter.
 pub fn module_text(model: &Model, module: &Module) -> Result<String> {
     let types = types::module(module);
+    if module.is_worker() {
+        let calls = worker::module(module);
+        return layout(quote! {
+            #[allow(unused_imports)]
+            use crate::*;
+            #types
+            #calls
+        });
+    }
     let traits = traits::module(module);
     let stubs = stubs::module(model, module);
     let client = client::module(module);

@@ -274,6 +274,7 @@ fn param_type(ty: ParamType) -> &'static str {
         ParamType::Bool => "bool",
         ParamType::FileIn => "file_in",
         ParamType::FileOut => "file_out",
+        ParamType::Descriptor => "descriptor",
         ParamType::List(ListItem::String) => "list<string>",
         ParamType::List(ListItem::Text) => "list<text>",
         ParamType::List(ListItem::Pathname) => "list<pathname>",

@@ -39,32 +39,8 @@ fn stub(model: &Model, action: &Action, handlers: &proc_macro2::Ident) -> TokenS
         }
     });
 
-    let option_count = action.options.len() as u32;
-    let wire_params: Vec<_> = action
-        .params
-        .iter()
-        .filter(|param| !matches!(param.ty, ParamType::FileIn | ParamType::FileOut))
-        .collect();
-    let args = if wire_params.is_empty() && action.options.is_empty() {
-        quote! { call.arguments(#option_count)?; }
-    } else {
-        quote! { let mut args = call.arguments(#option_count)?; }
-    };
-    let decode = wire_params.iter().map(|param| {
-        let arg = format_ident!("arg_{}", param.name);
-        let (name, read) = (&param.name, read_param(param.ty));
-        quote! { let #arg = args.take(#name, |input| #read)?; }
-    });
-    let options = (!action.options.is_empty()).then(|| {
-        let ty = options_ident(action);
-        let fields = action.options.iter().map(|option| {
-            let field = ident(&option.name);
-            let (name, read) = (&option.name, read_option(option.ty));
-            quote! { #field: args.option(#name, |input| #read)? }
-        });
-        quote! { let options = #ty { #(#fields),* }; }
-    });
-    let resolve = wire_params.iter().filter_map(|param| {
+    let decode = decode(action);
+    let resolve = action.params.iter().filter_map(|param| {
         let arg = format_ident!("arg_{}", param.name);
         resolve_param(param.ty, &arg)
     });
@@ -108,7 +84,7 @@ fn stub(model: &Model, action: &Action, handlers: &proc_macro2::Ident) -> TokenS
                 call.reply_empty()
             },
             Some(result) => {
-                let encode = encode_result(&result.ty);
+                let encode = encode_result(&result.ty, &quote!(daemon));
                 quote! {
                     let result = daemon.#method(#(#passed),*)?;
                     call.reply(|out| { #encode })
@@ -122,9 +98,7 @@ fn stub(model: &Model, action: &Action, handlers: &proc_macro2::Ident) -> TokenS
             call: &mut Call<'_>,
         ) -> Result<Reply> {
             #feature
-            #args
-            #(#decode)*
-            #options
+            #decode
             #(#resolve)*
             #root
             #progress
@@ -132,6 +106,41 @@ fn stub(model: &Model, action: &Action, handlers: &proc_macro2::Ident) -> TokenS
             #call_and_reply
         }
     }
+}
+
+/// Takes the parameters (`arg_NAME`) and options (`options`) out of a call's body.
+pub(super) fn decode(action: &Action) -> TokenStream {
+    let option_count = action.options.len() as u32;
+    let wire_params: Vec<_> = action
+        .params
+        .iter()
+        .filter(|param| {
+            !matches!(
+                param.ty,
+                ParamType::FileIn | ParamType::FileOut | ParamType::Descriptor
+            )
+        })
+        .collect();
+    let args = if wire_params.is_empty() && action.options.is_empty() {
+        quote! { call.arguments(#option_count)?; }
+    } else {
+        quote! { let mut args = call.arguments(#option_count)?; }
+    };
+    let decode = wire_params.iter().map(|param| {
+        let arg = format_ident!("arg_{}", param.name);
+        let (name, read) = (&param.name, read_param(param.ty));
+        quote! { let #arg = args.take(#name, |input| #read)?; }
+    });
+    let options = (!action.options.is_empty()).then(|| {
+        let ty = options_ident(action);
+        let fields = action.options.iter().map(|option| {
+            let field = ident(&option.name);
+            let (name, read) = (&option.name, read_option(option.ty));
+            quote! { #field: args.option(#name, |input| #read)? }
+        });
+        quote! { let options = #ty { #(#fields),* }; }
+    });
+    quote! { #args #(#decode)* #options }
 }
 
 fn has_worker(model: &Model, name: &str) -> bool {
@@ -204,7 +213,8 @@ fn encode_item(item: ResultItem, value: &TokenStream) -> TokenStream {
     }
 }
 
-fn encode_result(ty: &ResultType) -> TokenStream {
+/// Appends `result` to `out`; `names` gives devices the names that callers know.
+pub(super) fn encode_result(ty: &ResultType, names: &TokenStream) -> TokenStream {
     let result = quote!(result);
     match ty {
         ResultType::Int => quote!(out.i32(result);),
@@ -224,10 +234,10 @@ fn encode_result(ty: &ResultType) -> TokenStream {
                 for (key, value) in &result { #key #value }
             }
         }
-        ResultType::Struct(_) => quote!(result.encode(out, daemon);),
+        ResultType::Struct(_) => quote!(result.encode(out, #names);),
         ResultType::StructList(_) => quote! {
             out.len(result.len());
-            for item in &result { item.encode(out, daemon); }
+            for item in &result { item.encode(out, #names); }
         },
     }
 }

@@ -28,7 +28,19 @@ pub(super) fn api(model: &Model) -> TokenStream {
     let features = features(model);
     let actions = actions(model);
     let dispatch = dispatch(model);
-    quote! { #(#modules)* #features #actions #dispatch }
+    let workers = model.workers.iter().map(|module| {
+        let name = module_ident(module);
+        let file = format!("/{}", module_file(module));
+        let text = doc(&module.doc);
+        quote! {
+            #text
+            #[allow(clippy::needless_borrow, clippy::redundant_closure)]
+            pub mod #name {
+                include!(concat!(env!("OUT_DIR"), #file));
+            }
+        }
+    });
+    quote! { #(#modules)* #(#workers)* #features #actions #dispatch }
 }
 
 fn features(model: &Model) -> TokenStream {

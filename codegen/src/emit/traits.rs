@@ -86,6 +86,7 @@ fn param_type(ty: ParamType) -> TokenStream {
         ParamType::Bool => quote!(bool),
         ParamType::FileIn => quote!(&mut FileIn<'_>),
         ParamType::FileOut => quote!(FileOut<'_>),
+        ParamType::Descriptor => quote!(std::os::fd::OwnedFd),
         ParamType::List(ListItem::String) => quote!(Vec<&[u8]>),
         ParamType::List(ListItem::Text) => quote!(Vec<&str>),
         ParamType::List(ListItem::Pathname) => quote!(Vec<GuestPath>),
@@ -95,7 +96,7 @@ fn param_type(ty: ParamType) -> TokenStream {
 }
 
 /// What the handler gives back inside `Result`.
-fn handler_result(action: &Action) -> TokenStream {
+pub(super) fn handler_result(action: &Action) -> TokenStream {
     if streams_out(action) {
         return quote!(Sent);
     }

@@ -135,6 +135,6 @@ fn member(name: &str, ty: &WireType) -> String {
         WireType::Struct(of) => format!("guestfs_int_{of} {name}"),
         WireType::StructList(of) => format!("guestfs_int_{of}_list {name}"),
         // Not in the message, so never a member.
-        WireType::FileIn | WireType::FileOut => format!("void {name}"),
+        WireType::FileIn | WireType::FileOut | WireType::Descriptor => format!("void {name}"),
     }
 }

@@ -1,10 +1,10 @@
 //! Parts, counts, kinds and dumps of file contents.
 
+mod content;
 mod lines;
 mod printable;
 
 use std::fs::File;
-use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 
 use nix::errno::Errno;
@@ -16,22 +16,24 @@ use protocol::{Context, DeviceOrPath, Error, GuestPath, Result};
 use printable::Encoding;
 
 use crate::Daemon;
-use crate::command::Command;
 use crate::guest::file_type;
 
 /// How many lines [`TextActions::head`] and [`TextActions::tail`] give.
 const FEW: u64 = 10;
 
-/// How much of a decompressed file is looked at.
-const DESCRIBED: u64 = 8 * 1024 * 1024;
-
 impl TextActions for Daemon {
     fn file(&mut self, path: DeviceOrPath) -> Result<Vec<u8>> {
-        let file = match path {
-            DeviceOrPath::Device(device) => self.devices.open(&device, OFlag::O_RDONLY)?,
+        match path {
+            DeviceOrPath::Device(device) => {
+                let file = self.devices.open(&device, OFlag::O_RDONLY)?;
+                content::describe(&self.workers, &file).context(&device)
+            }
             DeviceOrPath::Path(path) => {
                 let kind = match file_type(&self.guest.lstat(&path)?) {
-                    SFlag::S_IFREG => return describe(&self.regular(&path)?).context(&path),
+                    SFlag::S_IFREG => {
+                        let file = self.regular(&path)?;
+                        return content::describe(&self.workers, &file).context(&path);
+                    }
                     SFlag::S_IFDIR => "directory",
                     SFlag::S_IFCHR => "character device",
                     SFlag::S_IFBLK => "block device",
@@ -39,10 +41,9 @@ impl TextActions for Daemon {
                     SFlag::S_IFLNK => "symbolic link",
                     _ => "socket",
                 };
-                return Ok(kind.as_bytes().to_vec());
+                Ok(kind.as_bytes().to_vec())
             }
-        };
-        describe(&file)
+        }
     }
 
     fn strings(&mut self, path: GuestPath) -> Result<Vec<Vec<u8>>> {
@@ -126,7 +127,7 @@ impl TextActions for Daemon {
             }
         };
         let file = self.regular(&path)?;
-        describe_compressed(program, file).context(&path)
+        content::describe_compressed(&self.workers, program, file).context(&path)
     }
 }
 
@@ -177,29 +178,6 @@ impl Words {
             }
         }
     }
-}
-
-/// What the `file` program says of an open file, or of what is compressed in it.
-fn describe(file: &File) -> Result<Vec<u8>> {
-    // Without its sandbox (-S), which keeps it from running the decompressors (-z).
-    let command = Command::new("file").args(["-z", "-S", "-b", "-s", "-L"]);
-    Ok(trimmed(command.fd_arg(file).run()?.stdout))
-}
-
-/// What the `file` program says of what `program` decompresses.
-fn describe_compressed(program: &str, file: File) -> Result<Vec<u8>> {
-    let mut child = Command::new(program).arg("-cd").stdin_file(file).spawn()?;
-    let mut content = Vec::new();
-    let read = (&mut child).take(DESCRIBED).read_to_end(&mut content)?;
-    if read == 0 {
-        child.finish()?;
-    }
-    let command = Command::new("file").args(["-S", "-b", "-s", "-L", "-"]);
-    Ok(trimmed(command.stdin_bytes(content).run()?.stdout))
-}
-
-fn trimmed(text: Vec<u8>) -> Vec<u8> {
-    text.trim_ascii_end().to_vec()
 }
 
 #[cfg(test)]

@@ -30,7 +30,7 @@ fn the_launch_flag_is_the_first_word() {
     stream.shutdown(Shutdown::Write).expect("shutdown");
     let mut rest = Vec::new();
     stream.read_to_end(&mut rest).expect("read");
-    assert_eq!(rest, [], "something came after {LAUNCH_FLAG:#x}");
+    assert_eq!(rest, b"", "something came after {LAUNCH_FLAG:#x}");
     assert_eq!(direct.exit().code, 0);
 }
 

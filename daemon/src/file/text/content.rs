@@ -1,0 +1,148 @@
+//! What is in a file, in the words of the `file` program.
+//!
+//! libmagic says it, in its worker; the program does where the appliance has no libmagic.
+
+use std::fs::File;
+use std::io::{Read, Seek, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::FileExt;
+
+use nix::errno::Errno;
+use protocol::api::worker_magic::MagicClient;
+use protocol::{Error, Result};
+use rustix::fs::{MemfdFlags, memfd_create};
+
+use crate::command::Command;
+use crate::features::program_exists;
+use crate::worker::Workers;
+
+/// How much of a decompressed file is looked at.
+const DESCRIBED: u64 = 8 * 1024 * 1024;
+
+/// How much of it is looked at if it is described together with the file; as much as libmagic does.
+const INSIDE: u64 = 7 * 1024 * 1024;
+
+/// Formats that libmagic leaves to a program, by how they begin. The worker can run none, so it is
+/// given what the program makes of them.
+const BY_PROGRAM: [(&[u8], &str); 9] = [
+    (b"\x1f\x9d", "gzip"),
+    (b"\x1f\x9e", "gzip"),
+    (b"\x1f\xa0", "gzip"),
+    (b"\x1f\x1e", "gzip"),
+    (b"PK\x03\x04", "gzip"),
+    (b"LZIP", "lzip"),
+    (b"\x04\x22\x4d\x18", "lz4"),
+    (b"\x28\xb5\x2f\xfd", "zstd"),
+    (b"LRZI", "lrzip"),
+];
+
+/// What an open file or device is, or what is compressed in it.
+///
+/// # Errors
+///
+/// When it cannot be read, or libmagic fails.
+pub(super) fn describe(workers: &Workers, file: &File) -> Result<Vec<u8>> {
+    let Some(mut worker) = workers.magic()? else {
+        // Without its sandbox (-S), which keeps it from running the decompressors (-z).
+        let command = program()?.args(["-z", "-S", "-b", "-s", "-L"]);
+        return Ok(trimmed(command.fd_arg(file).run()?.stdout));
+    };
+    let mut client = MagicClient(&mut *worker);
+    let text = match decompressor(file)? {
+        None => client.describe(file.as_fd(), true),
+        Some(program) => match decompressed(program, file)? {
+            Some(content) => client.describe_inside(file.as_fd(), content.as_fd()),
+            None => client.describe(file.as_fd(), false),
+        },
+    };
+    text.map(trimmed)
+}
+
+/// What it is that `program` decompresses from an open file.
+///
+/// # Errors
+///
+/// When it cannot be decompressed, or libmagic fails.
+pub(super) fn describe_compressed(workers: &Workers, program: &str, file: File) -> Result<Vec<u8>> {
+    let mut child = Command::new(program).arg("-cd").stdin_file(file).spawn()?;
+    let mut content = Vec::new();
+    let read = (&mut child).take(DESCRIBED).read_to_end(&mut content)?;
+    if read == 0 {
+        child.finish()?;
+    }
+    match workers.magic()? {
+        Some(mut worker) => MagicClient(&mut *worker)
+            .describe(in_memory(&content)?.as_fd(), false)
+            .map(trimmed),
+        None => {
+            let command = self::program()?.args(["-S", "-b", "-s", "-L", "-"]);
+            Ok(trimmed(command.stdin_bytes(content).run()?.stdout))
+        }
+    }
+}
+
+fn program() -> Result<Command> {
+    if program_exists("file") {
+        Ok(Command::new("file"))
+    } else {
+        Err(Error::not_supported(
+            "neither libmagic.so.1 with its database nor the program file is in this appliance",
+        ))
+    }
+}
+
+/// The program for what is compressed in a file, if libmagic needs one.
+fn decompressor(file: &File) -> Result<Option<&'static str>> {
+    let mut start = [0; 4];
+    let mut read = 0;
+    while let Some(space) = start.get_mut(read..)
+        && !space.is_empty()
+    {
+        match file.read_at(space, read as u64) {
+            Ok(0) => break,
+            Ok(len) => read += len,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let start = start.get(..read).unwrap_or_default();
+    Ok(BY_PROGRAM
+        .iter()
+        .find(|(magic, _)| start.starts_with(magic))
+        .map(|&(_, program)| program))
+}
+
+/// The beginning of what the program makes of a file; `None` if that is nothing.
+fn decompressed(program: &str, file: &File) -> Result<Option<OwnedFd>> {
+    if !program_exists(program) {
+        return Ok(None);
+    }
+    let mut child = Command::new(program)
+        .arg("-cdq")
+        .stdin_file(file.try_clone()?)
+        .spawn()?;
+    let mut content = Vec::new();
+    (&mut child).take(INSIDE).read_to_end(&mut content)?;
+    // It may be still at it, or have failed: what counts is what there was.
+    drop(child);
+    // The program has moved the place at which the next reader begins.
+    (&*file).rewind()?;
+    if content.is_empty() {
+        return Ok(None);
+    }
+    in_memory(&content).map(Some)
+}
+
+/// A file of these bytes that has no name, to be given to the worker.
+fn in_memory(content: &[u8]) -> Result<OwnedFd> {
+    let file = memfd_create("content", MemfdFlags::CLOEXEC)
+        .map_err(|errno| Errno::from_raw(errno.raw_os_error()))?;
+    let mut file = File::from(file);
+    file.write_all(content)?;
+    file.rewind()?;
+    Ok(OwnedFd::from(file))
+}
+
+fn trimmed(text: Vec<u8>) -> Vec<u8> {
+    text.trim_ascii_end().to_vec()
+}
