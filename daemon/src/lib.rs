@@ -21,6 +21,7 @@ pub mod guest;
 pub mod kernel_cmdline;
 pub mod logging;
 pub mod mounts;
+mod number;
 mod relative;
 pub mod udev;
 mod walk;

@@ -42,7 +42,7 @@ pub(crate) fn restore(file: &impl AsFd, member: &Member, wanted: Wanted) {
             (acl::DEFAULT, &attributes.acl_default),
         ] {
             if let Some(text) = text {
-                let result = Acl::from_text(&String::from_utf8_lossy(text))
+                let result = Acl::from_archive(&String::from_utf8_lossy(text))
                     .and_then(|acl| Ok(xattr::set(file, name.as_bytes(), &acl.to_xattr())?));
                 report(member, name.as_bytes(), result);
             }

@@ -2,32 +2,34 @@
 
 mod capabilities;
 
-use std::ffi::OsStr;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, openat};
-use nix::sys::stat::{Mode, SFlag, fstat};
+use nix::sys::stat::{SFlag, fstat};
 use protocol::api::{AttributesActions, Xattr};
 use protocol::{Context, Error, Filename, GuestPath, Result};
 
 use capabilities::Capabilities;
 
+use super::room::Room;
 use crate::acl::{self, Acl};
-use crate::guest::file_type;
+use crate::guest::{Guest, file_type};
 use crate::{Daemon, xattr};
+
+/// What an attribute takes on the wire besides its name and value: two lengths,
+/// two ends.
+const XATTR_SIZE: usize = 2 * 4;
 
 /// Where the kernel has the daemon's security context.
 const OWN_CONTEXT: &str = "/proc/self/attr/current";
 
 impl AttributesActions for Daemon {
     fn getxattrs(&mut self, path: GuestPath) -> Result<Vec<Xattr>> {
-        all(&self.guest.handle(&path)?).context(&path)
+        all(&self.guest.handle(&path)?, &mut Room::new()).context(&path)
     }
 
     fn lgetxattrs(&mut self, path: GuestPath) -> Result<Vec<Xattr>> {
-        all(&self.guest.handle_nofollow(&path)?).context(&path)
+        all(&self.guest.handle_nofollow(&path)?, &mut Room::new()).context(&path)
     }
 
     fn setxattr(&mut self, xattr: &[u8], val: &[u8], vallen: i32, path: GuestPath) -> Result<()> {
@@ -63,17 +65,24 @@ impl AttributesActions for Daemon {
     }
 
     fn internal_lxattrlist(&mut self, path: GuestPath, names: Vec<Filename>) -> Result<Vec<Xattr>> {
-        let directory = self.guest.handle(&path)?;
+        let mut room = Room::new();
         let mut found = Vec::new();
         for name in &names {
             // A file that cannot be read does not keep the others from it.
-            let attributes = nofollow(&directory, name)
-                .map_err(Error::from)
-                .and_then(|handle| all(&handle));
-            let count = match &attributes {
-                Ok(attributes) => format!("{}\0", attributes.len()).into_bytes(),
-                Err(_) => Vec::new(),
+            let attributes = match nofollow(&self.guest, &path, name) {
+                Ok(handle) => match all(&handle, &mut room) {
+                    Err(error) if error.errno() == Some(Errno::E2BIG) => {
+                        return Err(error).context(&path);
+                    }
+                    attributes => attributes.ok(),
+                },
+                Err(_) => None,
             };
+            let count = match &attributes {
+                Some(attributes) => format!("{}\0", attributes.len()).into_bytes(),
+                None => Vec::new(),
+            };
+            room.take(XATTR_SIZE + count.len(), &path)?;
             found.push(Xattr {
                 attrname: Vec::new(),
                 attrval: count,
@@ -84,7 +93,7 @@ impl AttributesActions for Daemon {
     }
 
     fn setcon(&mut self, context: &[u8]) -> Result<()> {
-        std::fs::write(OWN_CONTEXT, context).context("setcon")
+        std::fs::write(OWN_CONTEXT, [context, b"\0"].concat()).context("setcon")
     }
 
     fn getcon(&mut self) -> Result<Vec<u8>> {
@@ -120,14 +129,6 @@ impl AttributesActions for Daemon {
         let parsed =
             Acl::from_text(acl).with_context(|| format!("could not parse acl string: {acl}"))?;
         let handle = self.guest.handle(&path)?;
-        let stat = fstat(&handle).context(&path)?;
-        if name == acl::DEFAULT && file_type(&stat) != SFlag::S_IFDIR {
-            return Err(Error::os(Errno::EACCES, &path));
-        }
-        // An empty list is none.
-        if !parsed.is_empty() {
-            parsed.check().context(&path)?;
-        }
         xattr::set(&handle, name.as_bytes(), &parsed.to_xattr()).context(&path)
     }
 
@@ -161,21 +162,24 @@ impl AttributesActions for Daemon {
 }
 
 /// All attributes of a file, sorted by name.
-fn all(file: &impl AsFd) -> Result<Vec<Xattr>> {
-    let all = xattr::all(file).context("listxattr")?;
-    Ok(all
-        .into_iter()
-        .map(|(attrname, attrval)| Xattr { attrname, attrval })
-        .collect())
+fn all(file: &impl AsFd, room: &mut Room) -> Result<Vec<Xattr>> {
+    let mut names = xattr::list(file).context("listxattr")?;
+    names.sort();
+    let mut all = Vec::with_capacity(names.len());
+    for attrname in names {
+        let attrval = xattr::get(file, &attrname).context("getxattr")?;
+        room.take(XATTR_SIZE + attrname.len() + attrval.len(), "listxattr")?;
+        all.push(Xattr { attrname, attrval });
+    }
+    Ok(all)
 }
 
-fn nofollow(directory: &OwnedFd, name: &Filename) -> nix::Result<OwnedFd> {
-    let bytes = name.as_bytes();
-    if matches!(bytes, b"" | b"..") {
-        return Err(Errno::ENOENT);
+/// What `name` names in a directory of the guest.
+fn nofollow(guest: &Guest, directory: &GuestPath, name: &Filename) -> Result<OwnedFd> {
+    match name.as_bytes() {
+        b"" => Err(Error::os(Errno::ENOENT, directory)),
+        name => guest.handle_nofollow(&directory.join(name)),
     }
-    let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    openat(directory, OsStr::from_bytes(bytes), flags, Mode::empty())
 }
 
 /// The part of a value that is to be set.

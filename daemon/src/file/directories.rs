@@ -16,11 +16,15 @@ use protocol::xdr::Encoder;
 use protocol::{Context, Error, FileOut, FileSender, GuestPath, Result, Sent};
 
 use super::fresh::{self, RANDOM};
+use super::room::Room;
 use super::unslashed;
 use crate::Daemon;
 use crate::command::Command;
 use crate::guest::{Guest, file_type};
 use removal::remove_tree;
+
+/// What an entry takes on the wire besides its name: an inode, a letter, a length.
+const DIRENT_SIZE: usize = 8 + 4 + 4;
 
 /// The mode of a new directory, before the umask.
 const NEW_DIRECTORY: Mode = Mode::from_bits_truncate(0o777);
@@ -94,13 +98,10 @@ impl DirectoriesActions for Daemon {
 
     fn readdir(&mut self, dir: GuestPath) -> Result<Vec<Dirent>> {
         let mut entries = Vec::new();
-        let mut size = 0;
+        let mut room = Room::new();
         for entry in self.guest.directory(&dir)?.iter() {
             let entry = dirent(&entry.context(&dir)?);
-            size += entry.name.len();
-            if size > protocol::wire::MESSAGE_MAX {
-                return Err(too_large(&dir));
-            }
+            room.take(DIRENT_SIZE + entry.name.len(), &dir)?;
             entries.push(entry);
         }
         Ok(entries)
@@ -293,11 +294,4 @@ fn long_listing(guest: &Guest, path: &GuestPath, flags: &str) -> Result<Vec<u8>>
         command.cwd(&place.dir).operands([&place.name]).run()?
     };
     Ok(out.stdout)
-}
-
-fn too_large(path: &GuestPath) -> Error {
-    Error::with_errno(
-        Errno::E2BIG,
-        format!("{path}: the directory has too many entries for one reply"),
-    )
 }

@@ -11,12 +11,16 @@ use nix::unistd::{linkat, symlinkat};
 use protocol::api::LinksActions;
 use protocol::{Context, Error, Filename, GuestPath, Result};
 
+use super::room::Room;
 use super::{fresh, unslashed};
 use crate::Daemon;
 use crate::guest::{Guest, Place, file_type};
 
 /// The bits of a mode that are not the kind of the file.
 const PERMISSIONS: i32 = 0o7777;
+
+/// What the length of a string takes on the wire.
+const LENGTH: usize = 4;
 
 impl LinksActions for Daemon {
     fn mknod(&mut self, mode: i32, devmajor: i32, devminor: i32, path: GuestPath) -> Result<()> {
@@ -97,16 +101,10 @@ impl LinksActions for Daemon {
     ) -> Result<Vec<Vec<u8>>> {
         let dir = self.guest.open(&path, OFlag::O_PATH | OFlag::O_DIRECTORY)?;
         let mut links = Vec::with_capacity(names.len());
-        let mut size = 0;
+        let mut room = Room::new();
         for name in names {
             let link = readlinkat(&dir, name.as_os_str()).unwrap_or_default();
-            size += link.len();
-            if size > protocol::wire::MESSAGE_MAX {
-                return Err(Error::with_errno(
-                    Errno::E2BIG,
-                    format!("{path}: too many links for one reply"),
-                ));
-            }
+            room.take(LENGTH + link.len(), &path)?;
             links.push(link.into_vec());
         }
         Ok(links)

@@ -8,6 +8,7 @@ mod copy;
 mod directories;
 pub(crate) mod fresh;
 mod links;
+mod room;
 mod search;
 mod status;
 mod text;

@@ -16,6 +16,7 @@ use protocol::api::{
 };
 use protocol::{Context, Error, Filename, GuestPath, Progress, Result};
 
+use super::room::Room;
 use crate::guest::{Guest, descriptor_path, file_type};
 use crate::walk::Walk;
 use crate::{Daemon, xattr};
@@ -172,12 +173,7 @@ impl StatusActions for Daemon {
         names: Vec<Filename>,
     ) -> Result<Vec<Statns>> {
         let dir = self.guest.open(&path, OFlag::O_PATH | OFlag::O_DIRECTORY)?;
-        if names.len() > protocol::wire::MESSAGE_MAX / STATNS_SIZE {
-            return Err(Error::with_errno(
-                Errno::E2BIG,
-                format!("{path}: too many names for one reply"),
-            ));
-        }
+        Room::new().take(names.len() * STATNS_SIZE, &path)?;
         let stat = |name: &Filename| match name.as_bytes() {
             // Above the guest's root there is nothing.
             b".." => self.guest.lstat(&path.join(b"..")).ok(),

@@ -4,6 +4,8 @@
 use nix::errno::Errno;
 use protocol::{Error, Result};
 
+use crate::number;
+
 /// The extended attribute.
 pub(super) const ATTRIBUTE: &[u8] = b"security.capability";
 
@@ -132,7 +134,8 @@ impl Capabilities {
     /// Reads the text form.
     pub(super) fn from_text(text: &str) -> Result<Self> {
         let mut all = [0; BITS];
-        for clause in text.split_ascii_whitespace() {
+        let blank = |letter: char| letter.is_ascii_whitespace() || letter == '\x0b';
+        for clause in text.split(blank).filter(|clause| !clause.is_empty()) {
             apply(&mut all, clause)
                 .ok_or_else(|| Error::os(Errno::EINVAL, format!("'{clause}'")))?;
         }
@@ -188,46 +191,50 @@ impl Capabilities {
 /// Applies a clause such as `cap_kill,cap_chown+ep-i`.
 fn apply(all: &mut [u8; BITS], clause: &str) -> Option<()> {
     let end = clause.find(['=', '+', '-'])?;
-    let (names, mut actions) = clause.split_at(end);
-    let chosen: Vec<usize> = match names {
-        // Only `=` can be said of all without naming them.
-        "" if actions.starts_with('=') => (0..NAMES.len()).collect(),
-        "" => return None,
-        _ => {
-            let mut chosen = Vec::new();
-            for name in names.split(',') {
-                if name.eq_ignore_ascii_case("all") {
-                    chosen.extend(0..NAMES.len());
-                } else {
-                    chosen.push(number(name)?);
-                }
-            }
-            chosen
-        }
-    };
-    if let Some(rest) = actions.strip_prefix('=') {
+    let (names, actions) = clause.split_at(end);
+    let chosen = chosen(names)?;
+    // Without names there is nothing but what `=` says of all.
+    if names.is_empty() && (!actions.starts_with('=') || actions.contains(['+', '-'])) {
+        return None;
+    }
+    let actions = if let Some(rest) = actions.strip_prefix('=') {
         for &bit in &chosen {
             *all.get_mut(bit)? = 0;
         }
-        actions = rest;
-        if names.is_empty() && actions.starts_with(['+', '-']) {
+        let (flags, rest) = flags(rest)?;
+        change(all, &chosen, true, flags)?;
+        rest
+    } else {
+        actions
+    };
+    changes(all, &chosen, actions)
+}
+
+/// The capabilities of a list of names.
+fn chosen(names: &str) -> Option<Vec<usize>> {
+    if names.is_empty() {
+        return Some((0..NAMES.len()).collect());
+    }
+    let mut chosen = Vec::new();
+    for name in names.split(',') {
+        if name.eq_ignore_ascii_case("all") {
+            chosen.extend(0..NAMES.len());
+        } else {
+            chosen.push(number(name)?);
+        }
+    }
+    Some(chosen)
+}
+
+/// Raises and lowers flags as in `+ep-i`; each sign has at least one.
+fn changes(all: &mut [u8; BITS], chosen: &[usize], mut actions: &str) -> Option<()> {
+    while !actions.is_empty() {
+        let rest = actions.strip_prefix(['+', '-'])?;
+        let (set, after) = flags(rest)?;
+        if set == 0 {
             return None;
         }
-        let len = actions.find(['=', '+', '-']).unwrap_or(actions.len());
-        let (set, rest) = actions.split_at(len);
-        change(all, &chosen, true, flags_of(set)?)?;
-        actions = rest;
-    }
-    while !actions.is_empty() {
-        let raise = match actions.chars().next()? {
-            '+' => true,
-            '-' => false,
-            _ => return None,
-        };
-        let rest = actions.get(1..)?;
-        let len = rest.find(['=', '+', '-']).unwrap_or(rest.len());
-        let (set, after) = rest.split_at(len);
-        change(all, &chosen, raise, flags_of(set)?)?;
+        change(all, chosen, actions.starts_with('+'), set)?;
         actions = after;
     }
     Some(())
@@ -242,7 +249,8 @@ fn change(all: &mut [u8; BITS], chosen: &[usize], raise: bool, flags: u8) -> Opt
 }
 
 fn number(name: &str) -> Option<usize> {
-    if let Ok(number) = name.parse::<usize>() {
+    if name.starts_with(|first: char| first.is_ascii_digit()) {
+        let number = usize::try_from(number::parse(name)?).ok()?;
         return (number < BITS).then_some(number);
     }
     NAMES
@@ -250,13 +258,16 @@ fn number(name: &str) -> Option<usize> {
         .position(|each| each.eq_ignore_ascii_case(name))
 }
 
-fn flags_of(text: &str) -> Option<u8> {
-    text.chars().try_fold(0, |flags, letter| {
+/// The flags up to the next sign, and what follows them.
+fn flags(text: &str) -> Option<(u8, &str)> {
+    let (letters, rest) = text.split_at(text.find(['=', '+', '-']).unwrap_or(text.len()));
+    let flags = letters.chars().try_fold(0, |flags, letter| {
         LETTERS
             .iter()
             .find(|(_, each)| *each == letter)
             .map(|(flag, _)| flags | flag)
-    })
+    })?;
+    Some((flags, rest))
 }
 
 fn letters(flags: u8) -> String {
@@ -295,6 +306,9 @@ mod tests {
             ("cap_chown+p-e+i", "cap_chown=ip"),
             ("all=p cap_kill=", "=p cap_kill-p"),
             ("41=p", "= 41+p"),
+            ("0x1,01=p", "cap_dac_override=p"),
+            ("cap_chown=p\x0bcap_kill=\tcap_chown+e\x0c", "cap_chown=ep"),
+            ("cap_chown=-p+i", "cap_chown=i"),
         ] {
             assert_eq!(text(from).as_deref(), Some(to), "{from}");
         }
@@ -308,6 +322,12 @@ mod tests {
             "cap_chown=p=e",
             "cap_chown=p,cap_kill=e",
             "cap_chown+P",
+            "cap_chown=p-",
+            "cap_chown=+-p",
+            "cap_chown+",
+            "=p+e",
+            "08=p",
+            "64=p",
         ] {
             assert_eq!(text(wrong), None, "{wrong}");
         }
