@@ -13,6 +13,7 @@ pub mod channel;
 pub mod command;
 mod daemon;
 pub mod devices;
+mod encoding;
 pub mod environment;
 pub mod features;
 mod file;

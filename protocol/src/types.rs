@@ -302,6 +302,13 @@ impl Key {
     }
 }
 
+/// Takes over `bytes`: no copy of them is left.
+impl From<Vec<u8>> for Key {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+}
+
 impl Drop for Key {
     fn drop(&mut self) {
         overwrite(&mut self.0);

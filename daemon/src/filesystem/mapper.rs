@@ -32,6 +32,17 @@ pub(crate) fn mapped(device: &Device) -> Option<Mapped> {
     })
 }
 
+/// Whether device-mapper has a device of this name, which can be another than that of its node.
+pub(crate) fn is_taken(name: &str) -> bool {
+    let Ok(entries) = std::fs::read_dir("/sys/block") else {
+        return false;
+    };
+    entries.filter_map(std::io::Result::ok).any(|entry| {
+        std::fs::read_to_string(entry.path().join("dm/name"))
+            .is_ok_and(|other| other.strip_suffix('\n').unwrap_or(&other) == name)
+    })
+}
+
 /// A logical volume as `/dev/VG/LV`; `None` if the device is none.
 pub(crate) fn logical_volume(device: &Device) -> Option<Device> {
     // Names of other devices need no look at the kernel's list.

@@ -15,7 +15,7 @@ mod mount;
 mod ntfs;
 mod partitions;
 mod probe;
-mod superblock;
+pub(crate) mod superblock;
 mod upkeep;
 mod volumes;
 mod xfs;

@@ -4,6 +4,7 @@
 //!
 //! * `disk SIZE [LABEL]`: a blank disk (`64M`, `1G`); one of 64M when none is named
 //! * `fixture PATH`: a copy of `tests/fixtures/PATH` in the working directory
+//! * `key TEXT`: a line of what guestfish reads where it asks for a key
 //! * `mask REGEX`: what it matches differs from run to run
 //! * `kernel FILESYSTEM`: skip where this machine's kernel lacks the filesystem
 //! * `timeout SECONDS`: instead of 60
@@ -25,6 +26,7 @@ pub(super) struct Script {
     pub(super) path: PathBuf,
     pub(super) disks: Vec<Disk>,
     pub(super) fixtures: Vec<String>,
+    pub(super) keys: Vec<String>,
     pub(super) masks: Vec<Regex>,
     pub(super) filesystems: Vec<String>,
     pub(super) timeout: Duration,
@@ -80,6 +82,7 @@ impl Script {
             path,
             disks: Vec::new(),
             fixtures: Vec::new(),
+            keys: Vec::new(),
             masks: Vec::new(),
             filesystems: Vec::new(),
             timeout: Duration::from_secs(60),
@@ -119,6 +122,7 @@ impl Script {
                 });
             }
             "fixture" => self.fixtures.push(value.to_owned()),
+            "key" => self.keys.push(value.to_owned()),
             "mask" => self.masks.push(Regex::new(value)?),
             "kernel" => self.filesystems.push(value.to_owned()),
             "timeout" => self.timeout = Duration::from_secs(value.parse()?),
@@ -202,12 +206,13 @@ mod tests {
 
     #[test]
     fn directives_are_read_and_unknown_ones_refused() {
-        let script = parse("#: disk 1G data\n#: disk 512K\n#: timeout 5\n#: kernel xfs\n").unwrap();
+        let script = parse("#: disk 1G data\n#: disk 512K\n#: timeout 5\n#: kernel xfs\n#: key a b\n#: key\n").unwrap();
         let sizes: Vec<_> = script.disks.iter().map(|disk| disk.size).collect();
         assert_eq!(sizes, [1 << 30, 512 << 10]);
         assert_eq!(script.disks[0].label.as_deref(), Some("data"));
         assert_eq!(script.timeout, Duration::from_secs(5));
         assert_eq!(script.filesystems, ["xfs"]);
+        assert_eq!(script.keys, ["a b", ""]);
         assert_eq!(parse("").unwrap().disks.len(), 1);
         assert!(parse("#: disc 1G\n").is_err());
         assert!(parse("#: disk big\n").is_err());

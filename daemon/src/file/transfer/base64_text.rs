@@ -4,23 +4,16 @@ use std::fs::File;
 use std::io::Write;
 
 use base64::Engine;
-use base64::alphabet::STANDARD;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use nix::errno::Errno;
 use protocol::{Error, FileSender, Result};
+
+use crate::encoding::BASE64;
 
 /// Bytes of data in a full line.
 const LINE: usize = 57;
 /// Decoded bytes that go into one write.
 const BATCH: usize = 256 << 10;
 
-/// Other encoders leave bits in the last character, which mean nothing.
-const ENGINE: GeneralPurpose = GeneralPurpose::new(
-    &STANDARD,
-    GeneralPurposeConfig::new()
-        .with_decode_allow_trailing_bits(true)
-        .with_decode_padding_mode(DecodePaddingMode::RequireCanonical),
-);
 
 /// Writes lines of 76 characters.
 pub(super) struct Encoder<'o, 'c> {
@@ -68,7 +61,7 @@ impl<'o, 'c> Encoder<'o, 'c> {
     }
 
     fn line(&mut self, bytes: &[u8]) {
-        ENGINE.encode_string(bytes, &mut self.text);
+        BASE64.encode_string(bytes, &mut self.text);
         self.text.push('\n');
     }
 
@@ -135,7 +128,7 @@ impl<W: Write> Decoder<W> {
 }
 
 fn decode(text: &[u8], data: &mut Vec<u8>) -> Result<()> {
-    ENGINE.decode_vec(text, data).map_err(|_| invalid())
+    BASE64.decode_vec(text, data).map_err(|_| invalid())
 }
 
 fn invalid() -> Error {
