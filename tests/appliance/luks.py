@@ -2,8 +2,12 @@
 
 import os
 import subprocess
+import warnings
 
 import guestfs
+
+# Calls that others have replaced are to work all the same.
+warnings.simplefilter("ignore", DeprecationWarning)
 
 MIB = 1 << 20
 # What may be seen nowhere; each has a part that no program would print by itself.
@@ -70,7 +74,7 @@ def sh(script):
 
 def mappings():
     """The names that device-mapper has, whatever the nodes are called."""
-    return sorted(sh("cat /sys/block/dm-*/dm/name 2>/dev/null; true").split("\n")[:-1])
+    return sorted(sh("cat /sys/block/dm-*/dm/name 2>/dev/null; true").splitlines())
 
 
 assert g.feature_available(["luks"])
@@ -166,7 +170,7 @@ fails("ext2", g.cryptsetup_open, BLANK, FIRST, "luks")
 for device in BLANK, "/dev/mapper/none", "/dev/sdz":
     fails(device, g.luks_close, device)
     fails(device, g.cryptsetup_close, device)
-    fails(device if not STOCK else [], g.luks_uuid, "/dev/sdz")
+fails("/dev/sdz", g.luks_uuid, "/dev/sdz")
 assert mappings() == []
 
 # Slots and keys.
@@ -196,7 +200,6 @@ for slot in -1, 32, 1000:
     fails([], g.luks_format, BLANK, FIRST, slot)
 fails([], g.luks_format_cipher, BLANK, FIRST, 0, "no-such-cipher")
 fails([], g.luks_format_cipher, BLANK, FIRST, 0, "--help")
-assert g.vfs_type(BLANK) == "ext2"
 g.luks_format(BLANK, FIRST, 5)
 assert g.vfs_type(BLANK) == "crypto_LUKS"
 uuid = g.luks_uuid(BLANK)

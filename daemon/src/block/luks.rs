@@ -11,6 +11,9 @@ use crate::command::Command;
 use crate::filesystem::superblock;
 use crate::{Daemon, udev};
 
+/// cryptsetup's exit status when no key slot can be opened.
+const WRONG_KEY: i32 = 2;
+
 impl LuksActions for Daemon {
     fn luks_open(&mut self, device: Device, key: Key, mapname: &str) -> Result<()> {
         let options = CryptsetupOpenOptions {
@@ -47,13 +50,7 @@ impl LuksActions for Daemon {
         format(&device, &key, keyslot, Some(cipher))
     }
 
-    fn luks_add_key(
-        &mut self,
-        device: Device,
-        key: Key,
-        newkey: Key,
-        keyslot: i32,
-    ) -> Result<()> {
+    fn luks_add_key(&mut self, device: Device, key: Key, newkey: Key, keyslot: i32) -> Result<()> {
         let keyslot = slot(keyslot)?;
         let command = with_key("luksAddKey", &key)?.args(["--batch-mode", "--key-slot", &keyslot]);
         let newkey = secret::pipe(&newkey)?;
@@ -146,6 +143,10 @@ fn run(device: &Device, command: Command) -> Result<()> {
         return Ok(());
     }
     let message = match output.message() {
+        // Asked to be quiet, it does not even say that the key is wrong.
+        said if said.is_empty() && output.code == WRONG_KEY => {
+            "No key available with this passphrase.".to_owned()
+        }
         said if said.is_empty() => format!("cryptsetup exited with status {}", output.code),
         said => said,
     };
@@ -159,7 +160,7 @@ fn run(device: &Device, command: Command) -> Result<()> {
 /// What cryptsetup's exit status stands for. The others stand for too many things.
 fn errno(code: i32) -> Option<Errno> {
     match code {
-        2 => Some(Errno::EPERM),
+        WRONG_KEY => Some(Errno::EPERM),
         3 => Some(Errno::ENOMEM),
         5 => Some(Errno::EBUSY),
         _ => None,

@@ -239,7 +239,7 @@ fn attempt(script: &Script, place: &Place) -> Result<String, Failure> {
     let mut command = Command::new("sh");
     // One file for output and errors, in the order in which they come; and it
     // can be looked at when the time is up.
-    let line = "exec stdbuf -oL guestfish --keys-from-stdin -f script <keys >output 2>&1";
+    let line = "exec stdbuf -oL guestfish --keys-from-stdin -f script >output 2>&1";
     command.args(["-c", line]);
     for (index, disk) in script.disks.iter().enumerate() {
         let path = directory.path().join(format!("disk{}.img", index + 1));
@@ -249,8 +249,6 @@ fn attempt(script: &Script, place: &Place) -> Result<String, Failure> {
         copy_fixture(fixture, directory.path())?;
     }
     fs::write(directory.path().join("script"), script.commands())?;
-    let keys: String = script.keys.iter().map(|key| format!("{key}\n")).collect();
-    fs::write(directory.path().join("keys"), keys)?;
     command
         .current_dir(directory.path())
         .env("LC_ALL", "C")

@@ -4,7 +4,7 @@
 //!
 //! * `disk SIZE [LABEL]`: a blank disk (`64M`, `1G`); one of 64M when none is named
 //! * `fixture PATH`: a copy of `tests/fixtures/PATH` in the working directory
-//! * `key TEXT`: a line of what guestfish reads where it asks for a key
+//! * `key TEXT`: what the next command reads as a key; repeat for several
 //! * `mask REGEX`: what it matches differs from run to run
 //! * `kernel FILESYSTEM`: skip where this machine's kernel lacks the filesystem
 //! * `timeout SECONDS`: instead of 60
@@ -26,7 +26,6 @@ pub(super) struct Script {
     pub(super) path: PathBuf,
     pub(super) disks: Vec<Disk>,
     pub(super) fixtures: Vec<String>,
-    pub(super) keys: Vec<String>,
     pub(super) masks: Vec<Regex>,
     pub(super) filesystems: Vec<String>,
     pub(super) timeout: Duration,
@@ -82,7 +81,6 @@ impl Script {
             path,
             disks: Vec::new(),
             fixtures: Vec::new(),
-            keys: Vec::new(),
             masks: Vec::new(),
             filesystems: Vec::new(),
             timeout: Duration::from_secs(60),
@@ -122,7 +120,8 @@ impl Script {
                 });
             }
             "fixture" => self.fixtures.push(value.to_owned()),
-            "key" => self.keys.push(value.to_owned()),
+            // Handed over with the command that it stands before.
+            "key" => {}
             "mask" => self.masks.push(Regex::new(value)?),
             "kernel" => self.filesystems.push(value.to_owned()),
             "timeout" => self.timeout = Duration::from_secs(value.parse()?),
@@ -153,13 +152,16 @@ impl Script {
         }
         out.push_str("run\n");
         let mut here_document: Option<String> = None;
+        let mut keys = Vec::new();
         for line in &self.lines {
             let trimmed = line.shown.trim();
             if let Some(end) = &here_document {
                 if trimmed == end {
                     here_document = None;
                 }
-            } else if !trimmed.is_empty() && !trimmed.starts_with('#') {
+            } else if let Some(key) = trimmed.strip_prefix("#: key ") {
+                keys.push(key);
+            } else if !is_comment(trimmed) {
                 out.push_str("echo \"> ");
                 out.push_str(&trimmed.replace('\\', "\\\\").replace('"', "\\\""));
                 out.push_str("\"\n");
@@ -167,9 +169,20 @@ impl Script {
             }
             out.push_str(&line.spelt_out);
             out.push('\n');
+            if !is_comment(trimmed) {
+                // guestfish reads keys from where it reads commands.
+                for key in keys.drain(..) {
+                    out.push_str(key);
+                    out.push('\n');
+                }
+            }
         }
         out
     }
+}
+
+fn is_comment(line: &str) -> bool {
+    line.is_empty() || line.starts_with('#')
 }
 
 /// The word that ends a `-<<WORD` argument.
@@ -206,13 +219,12 @@ mod tests {
 
     #[test]
     fn directives_are_read_and_unknown_ones_refused() {
-        let script = parse("#: disk 1G data\n#: disk 512K\n#: timeout 5\n#: kernel xfs\n#: key a b\n#: key\n").unwrap();
+        let script = parse("#: disk 1G data\n#: disk 512K\n#: timeout 5\n#: kernel xfs\n").unwrap();
         let sizes: Vec<_> = script.disks.iter().map(|disk| disk.size).collect();
         assert_eq!(sizes, [1 << 30, 512 << 10]);
         assert_eq!(script.disks[0].label.as_deref(), Some("data"));
         assert_eq!(script.timeout, Duration::from_secs(5));
         assert_eq!(script.filesystems, ["xfs"]);
-        assert_eq!(script.keys, ["a b", ""]);
         assert_eq!(parse("").unwrap().disks.len(), 1);
         assert!(parse("#: disc 1G\n").is_err());
         assert!(parse("#: disk big\n").is_err());
@@ -235,6 +247,16 @@ mod tests {
             script.commands(),
             "add-drive disk1.img format:raw\nrun\n# why\necho \"> upload -<<END /a\"\nupload -<<END /a\necho \"x\"\nEND\n\
              echo \"> -cat \\\"/a\\\\n\\\"\"\n-cat \"/a\\n\"\n"
+        );
+    }
+    #[test]
+    fn keys_follow_the_command_that_they_stand_before() {
+        let script =
+            parse("#: key one\n# why\n#: key two words\n-luks-x /dev/sda\nping\n").unwrap();
+        assert_eq!(
+            script.commands(),
+            "add-drive disk1.img format:raw\nrun\n#: key one\n# why\n#: key two words\n\
+             echo \"> -luks-x /dev/sda\"\n-luks-x /dev/sda\none\ntwo words\necho \"> ping\"\nping\n"
         );
     }
 }

@@ -9,6 +9,7 @@ use std::os::fd::OwnedFd;
 use base64::Engine;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::resource::{Resource, getrlimit, rlim_t, setrlimit};
 use nix::unistd::{pipe2, write};
 use protocol::{Context, Error, Key, Result};
@@ -16,7 +17,7 @@ use protocol::{Context, Error, Key, Result};
 use crate::encoding::BASE64;
 use crate::logging;
 
-/// A pipe with this key in it, from which it can be read once.
+/// A pipe with this key in it, from which it can be read once; an empty file for an empty key.
 ///
 /// # Errors
 ///
@@ -39,6 +40,10 @@ pub(super) fn pipe(key: &Key) -> Result<OwnedFd> {
 }
 
 fn filled(mut bytes: &[u8]) -> nix::Result<OwnedFd> {
+    // cryptsetup takes an empty file for an empty key, but not an empty pipe.
+    if bytes.is_empty() {
+        return memfd_create("key", MFdFlags::MFD_CLOEXEC);
+    }
     // Nobody reads yet, so a write that does not fit must fail.
     let (reader, writer) = pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
     let size = fcntl(&writer, FcntlArg::F_GETPIPE_SZ)?;

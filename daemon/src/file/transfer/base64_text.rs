@@ -14,7 +14,6 @@ const LINE: usize = 57;
 /// Decoded bytes that go into one write.
 const BATCH: usize = 256 << 10;
 
-
 /// Writes lines of 76 characters.
 pub(super) struct Encoder<'o, 'c> {
     out: &'o mut FileSender<'c>,

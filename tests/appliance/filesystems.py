@@ -1,0 +1,255 @@
+"""Every filesystem: made, probed, labelled, mounted, checked and resized."""
+
+import struct
+
+import guestfs
+
+MIB = 1 << 20
+
+
+def fails(word, call, *args, **options):
+    """The call must fail with this word."""
+    try:
+        call(*args, **options)
+    except RuntimeError as error:
+        assert word in str(error), error
+    else:
+        raise AssertionError(f"{call.__name__}{args} did not fail")
+
+
+def same(found, wanted):
+    assert found == wanted, f"{found!r} is not {wanted!r}"
+
+
+def iso(label):
+    """A CD with no files."""
+
+    def both(number, size):
+        little = number.to_bytes(size, "little")
+        return little + little[::-1]
+
+    root = b"\x22\0" + both(20, 4) + both(2048, 4) + bytes([126, 1, 1, 0, 0, 0, 0])
+    root += b"\x02\0\0" + both(1, 2) + b"\x01"
+    primary = b"\x01CD001\x01\0" + b"LINUX".ljust(32) + label.encode().ljust(32) + bytes(8)
+    primary += both(24, 4) + bytes(32) + both(1, 2) + both(1, 2) + both(2048, 2) + both(10, 4)
+    primary += struct.pack("<II", 18, 0) + struct.pack(">II", 19, 0) + root.ljust(34, b"\0")
+    primary += b" " * (813 - len(primary)) + b"2026010100000000\0" * 4 + b"\x01"
+    end = b"\xffCD001\x01"
+    table = b"\x01\0" + struct.pack("<I", 20) + b"\x01\0\0\0"
+    big = b"\x01\0" + struct.pack(">I", 20) + b"\0\x01\0\0"
+    entries = root + root[:-1] + b"\x01"
+    sectors = [primary, end, table, big, entries]
+    image = bytes(16 * 2048) + b"".join(sector.ljust(2048, b"\0") for sector in sectors)
+    return image.ljust(24 * 2048, b"\0")
+
+
+g = guestfs.GuestFS(python_return_dict=True)
+g.disk_create("disk.img", "raw", 2560 * MIB)
+g.add_drive("disk.img", format="raw")
+g.disk_create("small.img", "raw", 64 * MIB)
+g.add_drive("small.img", format="raw")
+with open("cd.iso", "wb") as image:
+    image.write(iso("A_CD"))
+g.add_drive("cd.iso", format="raw", readonly=True)
+g.launch()
+print("BOOTED", flush=True)
+
+# One partition for each, larger than its filesystem where that is resized.
+KINDS = {
+    "ext2": 40,
+    "ext3": 40,
+    "ext4": 64,
+    "xfs": 400,
+    "btrfs": 300,
+    "ntfs": 64,
+    "vfat": 64,
+    "exfat": 40,
+    "f2fs": 128,
+    "swap": 16,
+    "squashfs": 16,
+    "minix": 16,
+}
+# What the kernel, or the tools, need not have; swap is no filesystem to the kernel.
+OPTIONAL = {"minix", "swap", "ntfs"}
+g.part_init("/dev/sda", "gpt")
+sector = 2048
+devices = {}
+for number, (kind, size) in enumerate(KINDS.items(), 1):
+    g.part_add("/dev/sda", "p", sector, sector + size * 2048 - 1)
+    sector += size * 2048
+    devices[kind] = f"/dev/sda{number}"
+same(g.list_partitions(), list(devices.values()))
+same(set(g.list_filesystems().values()), {"unknown", "iso9660"})
+
+same([kind for kind in KINDS if kind not in OPTIONAL and not g.filesystem_available(kind)], [])
+MADE = ["ext2", "ext3", "ext4", "xfs", "btrfs", "ntfs", "vfat", "exfat", "f2fs", "minix"]
+LABELLED = {"ext2", "ext3", "ext4", "xfs", "btrfs", "ntfs", "vfat"}
+made = []
+for kind in MADE:
+    device = devices[kind]
+    try:
+        g.mkfs(kind, device)
+    except RuntimeError as error:
+        print(f"not made: {kind}: {error}")
+        assert kind in OPTIONAL, error
+        continue
+    made.append(kind)
+    same(g.vfs_type(device), kind)
+    uuid = g.vfs_uuid(device)
+    assert uuid or kind == "minix", kind
+    same(g.vfs_label(device), "")
+    if uuid:
+        same(g.findfs_uuid(uuid), device)
+    if kind in LABELLED:
+        label = kind.upper() if kind == "vfat" else f"a {kind}"
+        g.set_label(device, label)
+        same(g.vfs_label(device), label)
+        same(g.findfs_label(label), device)
+    else:
+        fails("", g.set_label, device, "label")
+    same(g.blkid(device)["TYPE"], kind)
+same([kind for kind in MADE if kind not in made and kind != "minix"], [])
+
+g.mkswap(devices["swap"], label="a swap")
+same((g.vfs_type(devices["swap"]), g.vfs_label(devices["swap"])), ("swap", "a swap"))
+g.swapon_device(devices["swap"])
+assert devices["swap"] in g.debug("sh", ["cat /proc/swaps"])
+g.swapoff_device(devices["swap"])
+
+# Files come back after the filesystem was away.
+mounted = []
+for kind in made:
+    device = devices[kind]
+    try:
+        g.mount(device, "/")
+    except RuntimeError as error:
+        print(f"not mounted: {kind}: {error}")
+        assert kind in OPTIONAL, error
+        continue
+    mounted.append(kind)
+    g.mkdir("/dir")
+    g.write("/dir/file", kind * 1000)
+    same(g.mountpoints(), {device: "/"})
+    assert g.statvfs("/")["bfree"] > 0
+    g.umount_all()
+    g.mount_ro(device, "/")
+    same(g.cat("/dir/file"), kind * 1000)
+    fails("", g.touch, "/dir/other")
+    g.umount_all()
+    same(g.list_filesystems()[device], kind)
+
+# squashfs, of a tree that is here.
+g.mount(devices["ext4"], "/")
+g.mksquashfs("/dir", "tree.sqsh")
+g.umount_all()
+g.upload("tree.sqsh", devices["squashfs"])
+same(g.vfs_type(devices["squashfs"]), "squashfs")
+g.mount(devices["squashfs"], "/")
+same(g.cat("/file"), "ext4" * 1000)
+g.umount_all()
+
+# A CD.
+same((g.vfs_type("/dev/sdc"), g.vfs_label("/dev/sdc")), ("iso9660", "A_CD"))
+same(g.isoinfo_device("/dev/sdc")["iso_volume_id"], "A_CD")
+g.mount("/dev/sdc", "/")
+same(g.ls("/"), [])
+g.umount_all()
+
+filesystems = g.list_filesystems()
+wanted = {devices[kind]: kind for kind in [*made, "swap", "squashfs"]}
+wanted["/dev/sdc"] = "iso9660"
+wanted["/dev/sdb"] = "unknown"
+wanted.setdefault(devices["minix"], "unknown")
+same(filesystems, wanted)
+
+# Checked.
+for kind in "ext2", "ext3", "ext4":
+    same(g.fsck(kind, devices[kind]), 0)
+    g.e2fsck(devices[kind], forceall=True)
+    g.tune2fs(devices[kind], maxmountcount=20)
+    same(g.tune2fs_l(devices[kind])["Maximum mount count"], "20")
+g.btrfs_fsck(devices["btrfs"])
+same(g.xfs_repair(devices["xfs"], nomodify=True), 0)
+g.ntfsfix(devices["ntfs"])
+g.fsck("vfat", devices["vfat"])
+
+# UUIDs.
+for kind, uuid in {
+    "ext4": "12345678-1234-4234-8234-123456789abc",
+    "xfs": "12345678-1234-4234-8234-123456789abd",
+    "btrfs": "12345678-1234-4234-8234-123456789abe",
+    "swap": "12345678-1234-4234-8234-123456789abf",
+}.items():
+    g.set_uuid(devices[kind], uuid)
+    same(g.vfs_uuid(devices[kind]), uuid)
+    same(g.findfs_uuid(uuid), devices[kind])
+
+# Sizes: smaller where that can be, and larger.
+ext4 = devices["ext4"]
+minimum = g.vfs_minimum_size(ext4)
+assert 0 < minimum < 64 * MIB, minimum
+g.resize2fs_size(ext4, 32 * MIB)
+g.mount(ext4, "/")
+assert g.statvfs("/")["blocks"] * g.statvfs("/")["frsize"] < 33 * MIB
+g.umount_all()
+g.e2fsck(ext4, forceall=True)
+g.resize2fs(ext4)
+g.e2fsck(ext4, forceall=True)
+g.resize2fs_M(ext4)
+same(g.fsck("ext4", ext4), 0)
+
+ntfs = devices["ntfs"]
+assert 0 < g.vfs_minimum_size(ntfs) < 64 * MIB
+g.ntfsresize(ntfs, size=48 * MIB)
+g.ntfsfix(ntfs)
+g.ntfsresize(ntfs, force=True)
+g.ntfsfix(ntfs)
+
+btrfs = devices["btrfs"]
+g.mount(btrfs, "/")
+g.btrfs_filesystem_resize("/", size=280 * MIB)
+assert g.statvfs("/")["blocks"] * g.statvfs("/")["bsize"] <= 280 * MIB
+g.btrfs_filesystem_resize("/")
+assert 0 < g.vfs_minimum_size(btrfs) < 300 * MIB
+g.umount_all()
+
+# Filesystems that were made smaller than their devices grow into them.
+g.mke2fs("/dev/sdb", blockscount=16 * 1024, blocksize=1024, fstype="ext2")
+g.resize2fs("/dev/sdb")
+g.mount("/dev/sdb", "/")
+assert g.statvfs("/")["blocks"] * g.statvfs("/")["bsize"] > 48 * MIB
+g.umount_all()
+for kind, uuid in ("ext4", "vfat"), ("vfat", "ntfs"), ("ntfs", "ext2"):
+    g.wipefs("/dev/sdb")
+    same(g.vfs_type("/dev/sdb"), "")
+    g.mkfs(kind, "/dev/sdb")
+    same(g.vfs_type("/dev/sdb"), kind)
+
+# xfs grows with its logical volume, and f2fs with a partition.
+g.wipefs("/dev/sdb")
+g.wipefs(devices["xfs"])
+g.pvcreate(devices["xfs"])
+g.vgcreate("vg", [devices["xfs"]])
+g.lvcreate("grow", "vg", 320)
+g.mkfs("xfs", "/dev/vg/grow")
+g.lvresize("/dev/vg/grow", 360)
+g.mount("/dev/vg/grow", "/")
+before = g.xfs_info("/")["xfs_datablocks"]
+g.xfs_growfs("/", datasec=True)
+assert g.xfs_info("/")["xfs_datablocks"] > before
+g.umount_all()
+g.xfs_repair("/dev/vg/grow")
+g.lvremove("/dev/vg/grow")
+g.lvcreate("grow", "vg", 128)
+g.mkfs("f2fs", "/dev/vg/grow")
+g.lvresize("/dev/vg/grow", 192)
+g.f2fs_expand("/dev/vg/grow")
+g.mount("/dev/vg/grow", "/")
+assert g.statvfs("/")["blocks"] * g.statvfs("/")["bsize"] > 140 * MIB
+g.fstrim("/")
+g.umount_all()
+g.vg_activate_all(False)
+
+g.shutdown()
+g.close()
+print("DONE")
