@@ -49,6 +49,12 @@ def host_luks(image, version, key, cipher=()):
     os.remove("key")
 
 
+# Its header alone, which finds out how large the device is.
+with open("cheap.img", "wb") as image:
+    image.truncate(32 * MIB)
+host_luks("cheap.img", "luks2", FIRST)
+os.truncate("cheap.img", 16 * MIB)
+
 g = guestfs.GuestFS(python_return_dict=True)
 log = []
 g.set_event_callback(
@@ -88,7 +94,7 @@ sh(
     " cat /proc/[0-9]*/cmdline /proc/[0-9]*/environ;"
     " find /tmp /run /var/tmp /dev/shm -xdev -newer /tmp/watch/start -type f"
     " -size -64k ! -path \"/tmp/watch/*\" -exec cat {} +;"
-    " done >/tmp/watch/seen 2>/dev/null; touch /tmp/watch/stopped'"
+    " sleep 0.2; done >/tmp/watch/seen 2>/dev/null; touch /tmp/watch/stopped'"
     " >/dev/null 2>&1 </dev/null &"
 )
 
@@ -211,29 +217,34 @@ assert g.luks_uuid(BLANK) != uuid
 g.cryptsetup_open(BLANK, LONG, "format")
 assert sh("dmsetup table format").split()[3] == "aes-cbc-essiv:sha256"
 g.cryptsetup_close("/dev/mapper/format")
-fails("No key available", g.cryptsetup_open, BLANK, LONG[:-1], "format")
-g.luks_add_key(BLANK, LONG, "text:" + SECOND, 1)
+
+# Keys with prefixes, on LUKS 1 since that is fast.
+fails("No key available", g.cryptsetup_open, LUKS1, LONG, "long")
+g.luks_add_key(LUKS1, SECOND, LONG, 1)
+g.cryptsetup_open(LUKS1, LONG, "long")
+g.cryptsetup_close("/dev/mapper/long")
+fails("No key available", g.cryptsetup_open, LUKS1, LONG[:-1], "long")
 if not STOCK:
-    g.cryptsetup_open(BLANK, SECOND, "text")
+    g.cryptsetup_open(LUKS1, "text:" + SECOND, "text")
     g.cryptsetup_close("/dev/mapper/text")
-    g.luks_add_key(BLANK, SECOND, ENCODED, 2)
-    g.cryptsetup_open(BLANK, ENCODED, "encoded")
+    g.luks_add_key(LUKS1, SECOND, ENCODED, 2)
+    g.cryptsetup_open(LUKS1, ENCODED, "encoded")
     g.cryptsetup_close("/dev/mapper/encoded")
-    fails("No key", g.cryptsetup_open, BLANK, "text:" + ENCODED, "encoded")
-    fails("base64", g.cryptsetup_open, BLANK, "base64:" + SECRET + "!", "encoded")
+    fails("No key", g.cryptsetup_open, LUKS1, "text:" + ENCODED, "encoded")
+    fails("base64", g.cryptsetup_open, LUKS1, "base64:" + SECRET + "!", "encoded")
 assert mappings() == []
 
 # Without a header, the cipher is the caller's.
-g.cryptsetup_open(GPT, FIRST, "plain", crypttype="plain", cipher="aes-cbc-plain")
+g.cryptsetup_open(GPT, LONG, "plain", crypttype="plain", cipher="aes-cbc-plain")
 assert sh("dmsetup table plain").split()[3] == "aes-cbc-plain"
 g.cryptsetup_close("/dev/mapper/plain")
-fails([], g.cryptsetup_open, GPT, FIRST, "plain", crypttype="plain", cipher="none-none-none")
+fails([], g.cryptsetup_open, GPT, LONG, "plain", crypttype="plain", cipher="none-no-none")
 assert mappings() == []
 
 # A volume group on an encrypted partition: found once it is unlocked.
 g.part_init(GPT, "gpt")
 g.part_add(GPT, "p", 2048, 100 * 1024)
-g.luks_format(f"{GPT}1", FIRST, 0)
+g.upload("cheap.img", f"{GPT}1")
 assert f"{GPT}1" not in g.list_filesystems()
 g.cryptsetup_open(f"{GPT}1", FIRST, "pv")
 g.pvcreate("/dev/mapper/pv")
@@ -266,9 +277,9 @@ g.vgcreate("outer", [PV])
 g.lvcreate("crypt", "outer", 40)
 g.lvcreate("clear", "outer", 16)
 g.mkfs("ext2", "/dev/outer/clear")
-g.luks_format("/dev/outer/crypt", SECOND, 0)
+g.upload("cheap.img", "/dev/outer/crypt")
 assert g.luks_uuid("/dev/outer/crypt") == g.vfs_uuid("/dev/outer/crypt")
-g.cryptsetup_open("/dev/outer/crypt", SECOND, "lv")
+g.cryptsetup_open("/dev/outer/crypt", FIRST, "lv")
 g.mkfs("ext4", "/dev/mapper/lv")
 assert g.list_dm_devices() == ["/dev/mapper/lv", "/dev/mapper/other"]
 filesystems = g.list_filesystems()

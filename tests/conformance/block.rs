@@ -2,4 +2,5 @@
 
 mod devices;
 mod ldm;
+mod luks;
 mod partition;
