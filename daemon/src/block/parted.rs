@@ -1,5 +1,5 @@
 //! Running parted: for changes to the layout of partition tables, and for the
-//! kinds of tables that are not read in process.
+//! kinds of tables that are not read otherwise.
 
 use std::ffi::OsString;
 use std::fmt;
@@ -51,15 +51,14 @@ pub(super) fn run_settled(command: Command, subject: impl fmt::Display) -> Resul
 
 /// What parted says a disk holds.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Listing {
+pub(in crate::block) struct Listing {
     /// The kind of partition table; `loop` for a filesystem without one.
-    pub(super) kind: String,
+    pub(in crate::block) kind: String,
     rows: Vec<Row>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
 struct Row {
-    /// In bytes.
     extent: Extent,
     flags: String,
 }
@@ -104,7 +103,7 @@ impl Listing {
         Some(Self { kind, rows })
     }
 
-    /// The partitions, whose places are in bytes.
+    /// The partitions.
     pub(super) fn extents(&self) -> impl Iterator<Item = Extent> {
         self.rows.iter().map(|row| row.extent)
     }
@@ -126,13 +125,13 @@ impl Row {
         let number = fields.next()?.parse().ok()?;
         let start = bytes(fields.next()?)?;
         fields.next()?;
-        let sectors = bytes(fields.next()?)?;
+        let size = bytes(fields.next()?)?;
         let flags = fields.next()?.trim_end_matches(';').rsplit(':').next()?;
         Some(Self {
             extent: Extent {
                 number,
                 start,
-                sectors,
+                size,
             },
             flags: flags.to_owned(),
         })
@@ -152,7 +151,7 @@ mod tests {
         assert_eq!(listing.kind, "mac");
         let places: Vec<_> = listing
             .extents()
-            .map(|extent| (extent.number, extent.start, extent.sectors))
+            .map(|extent| (extent.number, extent.start, extent.size))
             .collect();
         assert_eq!(places, [(1, 512, 32256), (2, 32768, 479_744)]);
         assert_eq!(listing.is_bootable(1), Some(false));

@@ -5,11 +5,11 @@ use nix::fcntl::OFlag;
 use protocol::api::{Partition, PartitionActions};
 use protocol::{Context, Device, Error, Result};
 
-use super::parted::{self, Listing};
-use super::table::mbr::Role;
-use super::table::{Disk, Mbr, Table, no_mbr};
-use super::{ioctl, parted::change};
-use crate::{Daemon, udev};
+use super::gpt::sgdisk;
+use super::parted::{Listing, change, run_settled};
+use super::table::{Extent, Role, Table, fat, no_mbr, not_found};
+use crate::Daemon;
+use crate::command::Command;
 
 /// Kinds of partition tables: what callers may say, and parted's word for it.
 const KINDS: [(&str, &str); 13] = [
@@ -31,6 +31,9 @@ const KINDS: [(&str, &str); 13] = [
 /// `part_disk` leaves this many sectors free at either end: enough for a GPT,
 /// and aligned well enough for most disks.
 const MARGIN: &str = "128s";
+
+/// Types of partitions of an MBR that hold logical ones.
+const EXTENDED: [u8; 3] = [0x05, 0x0f, 0x85];
 
 impl PartitionActions for Daemon {
     fn part_init(&mut self, device: Device, parttype: &str) -> Result<()> {
@@ -81,50 +84,29 @@ impl PartitionActions for Daemon {
         let name = std::str::from_utf8(name).map_err(|_| {
             Error::with_errno(Errno::EINVAL, "the name of a partition must be UTF-8")
         })?;
-        let disk = self.disk(&device, OFlag::O_RDWR)?;
-        match Table::read(&disk).context(&device)? {
-            Some(Table::Gpt(mut gpt)) => {
-                gpt.set_name(number, name).context(&device)?;
-                gpt.write(&disk, &device)?;
-                changed(disk);
-                Ok(())
-            }
-            _ => {
-                drop(disk);
-                change(&device, ["name", &number.to_string(), name])
-            }
+        if let Some(table) = self.table(&device)?
+            && table.kind() == "gpt"
+        {
+            table.gpt_entry(&device, number)?;
+            return set_gpt_name(&device, number, name);
         }
+        change(&device, ["name", &number.to_string(), name])
     }
 
     fn part_list(&mut self, device: Device) -> Result<Vec<Partition>> {
-        let disk = self.disk(&device, OFlag::O_RDONLY)?;
-        let (unit, extents) = match Table::read(&disk).context(&device)? {
-            Some(table) => (disk.sector(), table.extents()),
-            None => (1, Listing::read(&device)?.extents().collect()),
+        let extents = match self.table(&device)? {
+            Some(table) => table.extents(),
+            None => Listing::read(&device)?.extents().collect(),
         };
-        let mut partitions = Vec::with_capacity(extents.len());
-        for extent in extents {
-            let bytes = |count: u64| i64::try_from(count.checked_mul(unit)?).ok();
-            let place = || {
-                let number = i32::try_from(extent.number).ok()?;
-                let start = bytes(extent.start)?;
-                let size = bytes(extent.sectors)?;
-                let end = start.checked_add(size)?.checked_sub(1)?;
-                Some(Partition {
-                    part_num: number,
-                    part_start: start,
-                    part_end: end,
-                    part_size: size,
-                })
-            };
-            partitions.push(place().ok_or_else(|| {
+        let places = extents.iter().map(|extent| {
+            place(extent).ok_or_else(|| {
                 Error::with_errno(
                     Errno::EOVERFLOW,
                     format!("{device}: partition {} is impossibly large", extent.number),
                 )
-            })?);
-        }
-        Ok(partitions)
+            })
+        });
+        places.collect()
     }
 
     fn part_get_parttype(&mut self, device: Device) -> Result<String> {
@@ -141,15 +123,14 @@ impl PartitionActions for Daemon {
             Some(table) => table.is_bootable(number),
             None => Listing::read(&device)?
                 .is_bootable(number)
-                .ok_or_else(|| Error::new(format!("partition number {number} not found"))),
+                .ok_or_else(|| not_found(number)),
         }
     }
 
     fn part_get_mbr_id(&mut self, device: Device, partnum: i32) -> Result<i32> {
         let number = part_number(partnum)?;
-        let mbr = self.mbr(&device)?;
-        let kind = mbr.entry(number).context(&device)?.kind();
-        Ok(i32::from(kind))
+        let table = self.table(&device)?.ok_or_else(|| no_mbr(&device))?;
+        Ok(i32::from(table.mbr_entry(&device, number)?.kind))
     }
 
     fn part_set_mbr_id(&mut self, device: Device, partnum: i32, idbyte: i32) -> Result<()> {
@@ -160,40 +141,44 @@ impl PartitionActions for Daemon {
                 format!("{idbyte}: the type of a partition is a number from 0 to 255"),
             )
         })?;
-        let disk = self.disk(&device, OFlag::O_RDWR)?;
-        let Some(Table::Mbr(mbr)) = Table::read(&disk).context(&device)? else {
-            return Err(no_mbr(&device));
-        };
-        mbr.set_kind(&disk, &device, number, kind)?;
-        changed(disk);
-        Ok(())
+        let table = self.table(&device)?.ok_or_else(|| no_mbr(&device))?;
+        let entry = table.mbr_entry(&device, number)?;
+        if entry.role == Role::Extended && !EXTENDED.contains(&kind) && table.has_logical() {
+            return Err(Error::with_errno(
+                Errno::EBUSY,
+                format!("{device}: partition {number} holds logical partitions"),
+            ));
+        }
+        change_by_sfdisk(&device, "--part-type", number, &format!("{kind:x}"))
     }
 
     fn part_get_name(&mut self, device: Device, partnum: i32) -> Result<Vec<u8>> {
-        let Some(Table::Gpt(gpt)) = self.table(&device)? else {
-            // A disk without any table fails in its own way.
-            self.table_kind_of(&device)?;
-            return Err(Error::with_errno(
-                Errno::EINVAL,
-                "part-get-name can only be used on GUID Partition Tables",
-            ));
+        let table = match self.table(&device)? {
+            Some(table) if table.kind() == "gpt" => table,
+            _ => {
+                // A disk without any table fails in its own way.
+                self.table_kind_of(&device)?;
+                return Err(Error::with_errno(
+                    Errno::EINVAL,
+                    "part-get-name can only be used on GUID Partition Tables",
+                ));
+            }
         };
         let number = u32::try_from(partnum).unwrap_or_default();
-        Ok(gpt.entry(number)?.name().into_bytes())
+        Ok(table.gpt_entry(&device, number)?.name.clone())
     }
 
     fn part_get_mbr_part_type(&mut self, device: Device, partnum: i32) -> Result<String> {
         let number = part_number(partnum)?;
         let role = match self.table(&device)? {
-            Some(Table::Mbr(mbr)) => mbr.entry(number).context(&device)?.role(),
-            Some(Table::Gpt(gpt)) => gpt.entry(number).map(|_| Role::Primary)?,
-            None => {
-                let listing = Listing::read(&device)?;
-                let known = listing.is_bootable(number).is_some();
-                known
-                    .then_some(Role::Primary)
-                    .ok_or_else(|| Error::new(format!("partition number {number} not found")))?
+            Some(table @ Table::Mbr { .. }) => table.mbr_entry(&device, number)?.role,
+            Some(table @ Table::Gpt { .. }) => {
+                table.gpt_entry(&device, number).map(|_| Role::Primary)?
             }
+            None => Listing::read(&device)?
+                .is_bootable(number)
+                .map(|_| Role::Primary)
+                .ok_or_else(|| not_found(number))?,
         };
         Ok(match role {
             Role::Primary => "primary",
@@ -210,19 +195,10 @@ impl PartitionActions for Daemon {
 }
 
 impl Daemon {
-    /// Opens a disk to look at its partition table, or change it.
-    pub(super) fn disk(&self, device: &Device, flags: OFlag) -> Result<Disk> {
-        if flags.contains(OFlag::O_RDWR) {
-            // udev may be busy with the disk, and would see half of a change.
-            udev::settle();
-        }
-        Disk::new(self.devices.open(device, flags)?).context(device)
-    }
-
-    /// The partition table of a disk, if it is of a kind that is read in process.
+    /// The partition table of a disk; `None` if it is not of the two usual kinds.
     pub(super) fn table(&self, device: &Device) -> Result<Option<Table>> {
-        let disk = self.disk(device, OFlag::O_RDONLY)?;
-        Table::read(&disk).context(device)
+        let disk = self.devices.open(device, OFlag::O_RDONLY)?;
+        Table::read(&self.workers, device, &disk).context(device)
     }
 
     /// The kind of partition table that a disk has.
@@ -231,26 +207,18 @@ impl Daemon {
     ///
     /// If it has none.
     pub(super) fn table_kind_of(&self, device: &Device) -> Result<String> {
-        let disk = self.disk(device, OFlag::O_RDONLY)?;
-        if let Some(table) = Table::read(&disk).context(device)? {
+        let disk = self.devices.open(device, OFlag::O_RDONLY)?;
+        if let Some(table) = Table::read(&self.workers, device, &disk).context(device)? {
             return Ok(table.kind().to_owned());
         }
-        let kind = parted::Listing::read(device)?.kind;
+        let kind = Listing::read(device)?.kind;
         if kind != "loop" {
             return Ok(kind);
         }
-        // mkfs.fat writes a table around its filesystem that parted does not see.
-        if super::table::mbr::is_around_fat(&disk).context(device)? {
+        if fat::has_table(&disk).context(device)? {
             return Ok("msdos".to_owned());
         }
         Err(Error::new(format!("{device}: not a partitioned device")))
-    }
-
-    fn mbr(&self, device: &Device) -> Result<Mbr> {
-        match self.table(device)? {
-            Some(Table::Mbr(mbr)) => Ok(mbr),
-            _ => Err(no_mbr(device)),
-        }
     }
 }
 
@@ -266,15 +234,41 @@ pub(super) fn part_number(number: i32) -> Result<u32> {
         .ok_or_else(|| Error::new("partition number must be >= 1"))
 }
 
-/// Tells the kernel and udev of a table that was changed in place.
-pub(super) fn changed(disk: Disk) {
-    // The partitions' places are as before, so it does not matter if one is in
-    // use and the kernel keeps what it knows.
-    if let Err(error) = ioctl::reread_partitions(disk.file()) {
-        crate::logging::debug(format_args!("BLKRRPART: {error}"));
+/// Neither program can write all names: sfdisk none with characters beyond the 16 bits that a GPT
+/// has for most, sgdisk none with a colon.
+fn set_gpt_name(device: &Device, number: u32, name: &str) -> Result<()> {
+    if name.chars().all(|c| c.len_utf16() == 1) {
+        return change_by_sfdisk(device, "--part-label", number, name);
     }
-    drop(disk);
-    udev::settle();
+    if name.contains(':') {
+        return Err(Error::with_errno(
+            Errno::EINVAL,
+            format!("{name}: a name with both a colon and such a character cannot be written"),
+        ));
+    }
+    sgdisk(device, "-c", &[&format!("{number}:{name}")])
+}
+
+/// Changes something in a partition's entry that leaves its place as it is.
+fn change_by_sfdisk(device: &Device, what: &str, number: u32, value: &str) -> Result<()> {
+    // It matters to nobody if partitions of the disk are in use.
+    let command = Command::new("sfdisk")
+        .args(["--quiet", "--no-reread", what])
+        .operands([device.path()])
+        .arg(number.to_string())
+        .arg(value);
+    run_settled(command, format_args!("sfdisk: {device}"))
+}
+
+fn place(extent: &Extent) -> Option<Partition> {
+    let start = i64::try_from(extent.start).ok()?;
+    let size = i64::try_from(extent.size).ok()?;
+    Some(Partition {
+        part_num: i32::try_from(extent.number).ok()?,
+        part_start: start,
+        part_end: start.checked_add(size)?.checked_sub(1)?,
+        part_size: size,
+    })
 }
 
 fn table_kind(word: &str) -> Result<&'static str> {

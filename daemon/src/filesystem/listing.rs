@@ -5,6 +5,7 @@ use protocol::{Device, Mountable, Result};
 use super::{mapper, partitions, superblock, volumes};
 use crate::block::lvm;
 use crate::devices::Devices;
+use crate::worker::Workers;
 use crate::{features, logging};
 
 /// The type that callers see for what was not recognised.
@@ -16,7 +17,10 @@ const UNKNOWN: &str = "unknown";
 /// # Errors
 ///
 /// When the devices cannot be listed.
-pub(super) fn filesystems(devices: &Devices) -> Result<Vec<(Mountable, Vec<u8>)>> {
+pub(super) fn filesystems(
+    devices: &Devices,
+    workers: &Workers,
+) -> Result<Vec<(Mountable, Vec<u8>)>> {
     // What dynamic volumes are made of is listed as the volumes.
     let (dynamic, mapped): (Vec<Device>, Vec<Device>) = mapper::devices()?
         .into_iter()
@@ -25,7 +29,7 @@ pub(super) fn filesystems(devices: &Devices) -> Result<Vec<(Mountable, Vec<u8>)>
         .partition(|device| device.as_str().starts_with("/dev/mapper/ldm_vol_"));
     let mut candidates = unpartitioned(devices, devices.disks()?)?;
     candidates.extend(mapped);
-    candidates.extend(partitions(devices)?);
+    candidates.extend(partitions(devices, workers)?);
     candidates.extend(unpartitioned(devices, devices.md_devices()?)?);
 
     let mut kinds = superblock::kinds(&candidates)?;
@@ -63,10 +67,10 @@ fn unpartitioned(devices: &Devices, whole: Vec<Device>) -> Result<Vec<Device>> {
 }
 
 /// The partitions that can hold a filesystem.
-fn partitions(devices: &Devices) -> Result<Vec<Device>> {
+fn partitions(devices: &Devices, workers: &Workers) -> Result<Vec<Device>> {
     let mut found = Vec::new();
     for disk in devices.disks()?.iter().chain(&devices.md_devices()?) {
-        let disk = partitions::of(devices, disk)?;
+        let disk = partitions::of(devices, workers, disk)?;
         found.extend(
             disk.iter()
                 .filter(|partition| !partition.is_container())

@@ -3,10 +3,10 @@
 use nix::fcntl::OFlag;
 use protocol::{Device, Result};
 
-use crate::block::table::mbr::Role;
-use crate::block::table::{Disk, Table};
+use crate::block::table::{Role, Table};
 use crate::devices::Devices;
 use crate::logging;
+use crate::worker::Workers;
 
 /// What Windows keeps for itself: metadata and data of dynamic disks, reserved space, snapshots.
 const CONTAINERS: [&str; 4] = [
@@ -39,7 +39,7 @@ enum Entry {
     Gpt {
         kind: String,
         uuid: String,
-        name: String,
+        name: Vec<u8>,
     },
 }
 
@@ -66,7 +66,7 @@ impl Partition {
 
     /// Whether the table has this name for it.
     pub(super) fn has_name(&self, wanted: &[u8]) -> bool {
-        matches!(&self.entry, Some(Entry::Gpt { name, .. }) if name.as_bytes() == wanted)
+        matches!(&self.entry, Some(Entry::Gpt { name, .. }) if name == wanted)
     }
 }
 
@@ -75,27 +75,26 @@ impl Partition {
 /// # Errors
 ///
 /// When the kernel's list of partitions cannot be read.
-pub(super) fn of(devices: &Devices, disk: &Device) -> Result<Vec<Partition>> {
+pub(super) fn of(devices: &Devices, workers: &Workers, disk: &Device) -> Result<Vec<Partition>> {
     let partitions = devices.partitions_of(disk)?;
     if partitions.is_empty() {
         return Ok(Vec::new());
     }
     let table = devices
         .open(disk, OFlag::O_RDONLY)
-        .and_then(Disk::new)
-        .and_then(|disk| Table::read(&disk))
+        .and_then(|file| Table::read(workers, disk, &file))
         .unwrap_or_else(|error| {
             logging::warning(format_args!("{disk}: {error}"));
             None
         });
-    let dynamic = table.as_ref().is_some_and(is_dynamic);
+    let dynamic = table.as_ref().is_some_and(|table| is_dynamic(table, disk));
     Ok(partitions
         .into_iter()
         .map(|device| {
             let number = devices.split(&device).1;
             let entry = table
                 .as_ref()
-                .and_then(|table| entry(table, number.unwrap_or_default()));
+                .and_then(|table| entry(table, disk, number.unwrap_or_default()));
             Partition {
                 device,
                 entry,
@@ -105,28 +104,25 @@ pub(super) fn of(devices: &Devices, disk: &Device) -> Result<Vec<Partition>> {
         .collect())
 }
 
-fn is_dynamic(table: &Table) -> bool {
-    match table {
-        Table::Mbr(mbr) => (1..=4).any(|number| {
-            let entry = mbr.entry(number);
-            entry.is_ok_and(|entry| entry.kind() == DYNAMIC)
-        }),
-        Table::Gpt(_) => false,
-    }
+fn is_dynamic(table: &Table, disk: &Device) -> bool {
+    (1..=4).any(|number| {
+        let entry = table.mbr_entry(disk, number);
+        entry.is_ok_and(|entry| entry.kind == DYNAMIC)
+    })
 }
 
-fn entry(table: &Table, number: u32) -> Option<Entry> {
+fn entry(table: &Table, disk: &Device, number: u32) -> Option<Entry> {
     match table {
-        Table::Mbr(mbr) => Some(Entry::Mbr {
-            extended: mbr.entry(number).ok()?.role() == Role::Extended,
-            uuid: format!("{:08x}-{number:02x}", mbr.disk_id()),
+        Table::Mbr { id, .. } => Some(Entry::Mbr {
+            extended: table.mbr_entry(disk, number).ok()?.role == Role::Extended,
+            uuid: format!("{id}-{number:02x}"),
         }),
-        Table::Gpt(gpt) => {
-            let entry = gpt.entry(number).ok()?;
+        Table::Gpt { .. } => {
+            let entry = table.gpt_entry(disk, number).ok()?;
             Some(Entry::Gpt {
-                kind: entry.kind().to_string(),
-                uuid: entry.guid().to_string(),
-                name: entry.name(),
+                kind: entry.kind.clone(),
+                uuid: entry.guid.clone(),
+                name: entry.name.clone(),
             })
         }
     }
@@ -146,7 +142,7 @@ mod tests {
         let gpt = partition(Some(Entry::Gpt {
             kind: CONTAINERS[2].to_owned(),
             uuid: "66666666-7777-4888-8999-AAAAAAAAAAAA".to_owned(),
-            name: "a name".to_owned(),
+            name: b"a name".to_vec(),
         }));
         assert!(gpt.is_container());
         assert!(gpt.has_uuid("66666666-7777-4888-8999-aaaaaaaaaaaa"));

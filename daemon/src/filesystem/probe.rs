@@ -18,7 +18,7 @@ use crate::udev;
 
 impl ProbeActions for Daemon {
     fn list_filesystems(&mut self) -> Result<Vec<(Mountable, Vec<u8>)>> {
-        listing::filesystems(&self.devices)
+        listing::filesystems(&self.devices, &self.workers)
     }
 
     fn vfs_type(&mut self, mountable: Mountable) -> Result<String> {
@@ -140,7 +140,7 @@ impl Daemon {
             .iter()
             .chain(&self.devices.md_devices()?)
         {
-            let found = partitions::of(&self.devices, disk)?;
+            let found = partitions::of(&self.devices, &self.workers, disk)?;
             if let Some(partition) = found.into_iter().find(&is_wanted) {
                 return Ok(partition.device);
             }

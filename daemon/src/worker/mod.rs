@@ -9,6 +9,8 @@
 //! [`Workers`] and `process` are the daemon's end; [`run`], `sandbox` and a module for each library
 //! are the worker's.
 
+mod blkid;
+mod libblkid;
 mod libmagic;
 mod magic;
 mod process;
@@ -27,15 +29,17 @@ pub use run::run;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Library {
     Magic,
+    Blkid,
 }
 
 impl Library {
-    const ALL: [Self; 1] = [Self::Magic];
+    const ALL: [Self; 2] = [Self::Magic, Self::Blkid];
 
     /// Its name on the command line.
     fn name(self) -> &'static str {
         match self {
             Self::Magic => "magic",
+            Self::Blkid => "blkid",
         }
     }
 
@@ -43,6 +47,7 @@ impl Library {
     fn file(self) -> &'static str {
         match self {
             Self::Magic => "libmagic.so.1",
+            Self::Blkid => "libblkid.so.1",
         }
     }
 
@@ -59,12 +64,14 @@ impl Library {
 #[derive(Debug)]
 pub struct Workers {
     magic: RefCell<Process>,
+    blkid: RefCell<Process>,
 }
 
 impl Default for Workers {
     fn default() -> Self {
         Self {
             magic: RefCell::new(Process::new(Library::Magic)),
+            blkid: RefCell::new(Process::new(Library::Blkid)),
         }
     }
 }
@@ -78,6 +85,16 @@ impl Workers {
     /// When a process cannot be started now.
     pub(crate) fn magic(&self) -> Result<Option<RefMut<'_, Process>>> {
         ready(&self.magic)
+    }
+
+    /// The worker that runs libblkid, to make a `BlkidClient` of; `None` if it cannot be had in
+    /// this appliance.
+    ///
+    /// # Errors
+    ///
+    /// When a process cannot be started now.
+    pub(crate) fn blkid(&self) -> Result<Option<RefMut<'_, Process>>> {
+        ready(&self.blkid)
     }
 }
 

@@ -6,9 +6,10 @@ use std::os::unix::net::UnixStream;
 
 use anyhow::{Context, anyhow};
 use nix::unistd::dup2_stdin;
-use protocol::api::worker_magic;
+use protocol::api::{worker_blkid, worker_magic};
 use protocol::{Call, Error, Reply, worker};
 
+use super::libblkid::Blkid;
 use super::magic::Magic;
 use super::{Library, sandbox};
 
@@ -29,6 +30,7 @@ pub fn run(name: &str) -> anyhow::Result<()> {
     sandbox::close_all_but(&socket)?;
     match library {
         Library::Magic => serve(library, socket, Magic::load(), worker_magic::dispatch),
+        Library::Blkid => serve(library, socket, Blkid::load(), worker_blkid::dispatch),
     }
 }
 
