@@ -106,7 +106,7 @@ mod tests {
         let expected = ("-rm /[ab*3]".to_owned(), "-rm /ababab".to_owned());
         assert_eq!(
             both("#: for P in /[ab*3]\n-rm P\n#: end\n"),
-            [expected.clone()]
+            std::slice::from_ref(&expected)
         );
         assert_eq!(both("-rm /[ab*3]\n"), [expected]);
         for unchanged in ["ls [a-z*]", "!echo a[0]*2", "glob ls /[*3]"] {
