@@ -24,6 +24,7 @@ pub mod logging;
 pub mod mounts;
 mod number;
 mod relative;
+mod scratch;
 pub mod udev;
 mod walk;
 mod wildcard;

@@ -2,5 +2,6 @@
 
 mod access;
 mod archives;
+mod relabel;
 mod rsync;
 mod trees;

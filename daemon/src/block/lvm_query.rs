@@ -5,13 +5,13 @@ use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::MetadataExt;
 
 use nix::errno::Errno;
-use nix::unistd::mkdtemp;
 use protocol::api::{LvmLv, LvmPv, LvmQueryActions, LvmVg};
 use protocol::{Context, Device, Error, Mountable, Result};
 
 use super::lvm::{change, filter, lvm, report};
 use crate::Daemon;
 use crate::filesystem::mapper;
+use crate::scratch;
 
 impl LvmQueryActions for Daemon {
     fn pvs(&mut self) -> Result<Vec<Device>> {
@@ -224,15 +224,13 @@ impl LvmQueryActions for Daemon {
     }
 
     fn vgmeta(&mut self, vgname: &str) -> Result<Vec<u8>> {
-        let directory = mkdtemp("/tmp/vgmetaXXXXXX").context("/tmp")?;
-        let file = directory.join("metadata");
-        let backup = lvm(["vgcfgbackup", "-f"])
+        let directory = scratch::Directory::new()?;
+        let file = directory.path().join("metadata");
+        lvm(["vgcfgbackup", "-f"])
             .arg(&file)
             .operands([vgname])
-            .run();
-        let metadata = backup.and_then(|_| std::fs::read(&file).context(file.display()));
-        std::fs::remove_dir_all(&directory).context(directory.display())?;
-        metadata
+            .run()?;
+        std::fs::read(&file).context(file.display())
     }
 
     fn pvchange_uuid(&mut self, device: Device) -> Result<()> {

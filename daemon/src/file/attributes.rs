@@ -1,15 +1,17 @@
 //! Extended attributes, ACLs, capabilities and SELinux contexts.
 
 mod capabilities;
+mod relabel;
 
 use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
 use nix::sys::stat::{SFlag, fstat};
-use protocol::api::{AttributesActions, Xattr};
+use protocol::api::{AttributesActions, SelinuxRelabelOptions, SetfilesOptions, Xattr};
 use protocol::{Context, Error, Filename, GuestPath, Result};
 
 use capabilities::Capabilities;
+use relabel::Relabel;
 
 use super::room::Room;
 use crate::acl::{self, Acl};
@@ -158,6 +160,36 @@ impl AttributesActions for Daemon {
         }
         let value = parsed.to_xattr().context(&path)?;
         xattr::set(&handle, capabilities::ATTRIBUTE, &value).context(&path)
+    }
+
+    fn selinux_relabel(
+        &mut self,
+        specfile: &[u8],
+        path: GuestPath,
+        options: SelinuxRelabelOptions,
+    ) -> Result<()> {
+        let relabel = Relabel {
+            specfile,
+            paths: &[path],
+            excludes: &[],
+            force: options.force.unwrap_or_default(),
+        };
+        relabel.run(&self.guest)
+    }
+
+    fn setfiles(
+        &mut self,
+        specfile: &[u8],
+        paths: Vec<GuestPath>,
+        options: SetfilesOptions<'_>,
+    ) -> Result<()> {
+        let relabel = Relabel {
+            specfile,
+            paths: &paths,
+            excludes: &options.excludes.unwrap_or_default(),
+            force: options.force.unwrap_or_default(),
+        };
+        relabel.run(&self.guest)
     }
 }
 

@@ -270,6 +270,15 @@ fn resolved_paths_have_no_links() {
         let resolve = |name: &str| guest.resolve(&path(name)).map(|path| path.to_string());
         assert_eq!(resolve("/dirlink/passwd").unwrap(), "/etc/passwd");
         assert_eq!(resolve("/dir/../../dirlink//").unwrap(), "/etc");
+        let named = |name: &str| {
+            guest
+                .resolve_nofollow(&path(name))
+                .map(|path| path.to_string())
+        };
+        assert_eq!(named("/dirlink/passwd").unwrap(), "/etc/passwd");
+        assert_eq!(named("/dir/../../dirlink").unwrap(), "/dirlink");
+        assert_eq!(named("/dirlink/").unwrap(), "/etc");
+        assert_eq!(named("/").unwrap(), "/");
         assert_eq!(resolve("/").unwrap(), "/");
         assert_eq!(resolve("/..").unwrap(), "/");
         assert_eq!(errno(guest.resolve(&path("/dangling"))), Errno::ENOENT);

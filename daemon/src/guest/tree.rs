@@ -257,13 +257,22 @@ impl Guest {
     ///
     /// ENOENT if it leads nowhere; the errno of the system call.
     pub fn resolve(&self, path: &GuestPath) -> Result<GuestPath> {
-        let root = self.root()?;
-        let target = self
-            .resolver
-            .open(root.as_fd(), path, OFlag::O_PATH, Mode::empty())
-            .context(path)?;
-        let root = readlink(&descriptor_path(&root)).context(path)?;
-        let target = readlink(&descriptor_path(&target)).context(path)?;
+        self.path_of(&self.handle(path)?, path)
+    }
+
+    /// Where what the path names is, as a path in the guest without links but a
+    /// final one.
+    ///
+    /// # Errors
+    ///
+    /// ENOENT if there is nothing; the errno of the system call.
+    pub fn resolve_nofollow(&self, path: &GuestPath) -> Result<GuestPath> {
+        self.path_of(&self.handle_nofollow(path)?, path)
+    }
+
+    fn path_of(&self, target: &OwnedFd, path: &GuestPath) -> Result<GuestPath> {
+        let root = readlink(&descriptor_path(&self.root()?)).context(path)?;
+        let target = readlink(&descriptor_path(target)).context(path)?;
         let below = Path::new(&target)
             .strip_prefix(&root)
             .map_err(|_| Error::os(Errno::ENOENT, path))?;

@@ -1,0 +1,150 @@
+//! Labelling files with SELinux contexts, by running setfiles.
+//!
+//! setfiles wants paths. It gets those of the guest's files with the guest's root, a descriptor,
+//! as their beginning, which it also takes off before it looks for a context. No link is in them
+//! that it could follow, and it follows none below. The specifications are copied out of the guest:
+//! setfiles looks for more files by the side of the one that it is told of.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{Read, copy};
+use std::path::Path;
+
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use protocol::{Context, Error, GuestPath, Result};
+
+use crate::command::Command;
+use crate::guest::Guest;
+use crate::scratch;
+
+const PROGRAM: &str = "setfiles";
+
+/// What belongs to a file of specifications: for home directories, local ones, and paths that are
+/// to be labelled like others. The compiled form is left out. It is read without a check, and the
+/// text says the same.
+const BESIDES: [&str; 4] = [".homedirs", ".local", ".subs", ".subs_dist"];
+
+/// How long a file of specifications may be.
+const SPECIFICATIONS_MAX: u64 = 64 << 20;
+
+/// Trees whose labels are made by the system that runs.
+const NEVER: [&[u8]; 4] = [b"/dev", b"/proc", b"/selinux", b"/sys"];
+
+/// The exit status after errors with single files, if the program tells them from others.
+const SOME_FAILED: i32 = 1;
+
+/// Which files are to be labelled, and how.
+pub(super) struct Relabel<'a> {
+    pub(super) specfile: &'a [u8],
+    pub(super) paths: &'a [GuestPath],
+    pub(super) excludes: &'a [&'a [u8]],
+    pub(super) force: bool,
+}
+
+impl Relabel<'_> {
+    pub(super) fn run(&self, guest: &Guest) -> Result<()> {
+        if self.paths.is_empty() {
+            return Ok(());
+        }
+        let specfile = GuestPath::new(self.specfile)?;
+        let scratch = scratch::Directory::new()?;
+        let specifications = scratch.path().join("file_contexts");
+        copy_specifications(guest, &specfile, &specifications)?;
+
+        let mut command = Command::new(PROGRAM);
+        let root = command.fd(&guest.handle(&GuestPath::root())?);
+        if self.force {
+            command = command.arg("-F");
+        }
+        for exclude in self.excludes(guest)? {
+            command = command.arg("-e").arg(below(&root, &exclude));
+        }
+        // Not to leave out what is mounted.
+        if has_option('m')? {
+            command = command.arg("-m");
+        }
+        let tells_apart = has_option('C')?;
+        if tells_apart {
+            command = command.arg("-C");
+        }
+        // Not to remember every file for hard links with different contexts.
+        if has_option('A')? {
+            command = command.arg("-A");
+        }
+        // As many threads as there are processors.
+        if has_option('T')? {
+            command = command.args(["-T", "0"]);
+        }
+        command = command.arg("-q").arg("-r").arg(&root).arg(&specifications);
+        for path in self.paths {
+            command = command.arg(below(&root, &guest.resolve_nofollow(path)?));
+        }
+        let output = command.output()?;
+        if output.code == 0 || output.code == SOME_FAILED && tells_apart {
+            return Ok(());
+        }
+        let said = output.message();
+        let said = said.replace(&*specifications.to_string_lossy(), &specfile.to_string());
+        let said = said.replace(&*root.to_string_lossy(), "");
+        let said = said.strip_prefix("setfiles: ").unwrap_or(&said);
+        Err(Error::new(format!("{PROGRAM}: {said}")))
+    }
+
+    /// The trees to leave out, as far as they exist.
+    fn excludes(&self, guest: &Guest) -> Result<Vec<GuestPath>> {
+        let mut found = Vec::new();
+        for exclude in NEVER.iter().chain(self.excludes).copied() {
+            match guest.resolve_nofollow(&GuestPath::new(exclude)?) {
+                Ok(path) => found.push(path),
+                Err(error) if is_missing(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(found)
+    }
+}
+
+fn copy_specifications(guest: &Guest, specfile: &GuestPath, to: &Path) -> Result<()> {
+    copy_one(guest, specfile, to)?;
+    for suffix in BESIDES {
+        let beside = [specfile.as_bytes(), suffix.as_bytes()].concat();
+        let mut name = to.as_os_str().to_owned();
+        name.push(suffix);
+        match copy_one(guest, &GuestPath::new(beside)?, Path::new(&name)) {
+            Err(error) if is_missing(&error) => {}
+            result => result?,
+        }
+    }
+    Ok(())
+}
+
+fn copy_one(guest: &Guest, from: &GuestPath, to: &Path) -> Result<()> {
+    let from_file = guest.open_regular(from, OFlag::O_RDONLY)?;
+    let mut to_file = File::create_new(to).context(to.display())?;
+    let mut limited = from_file.take(SPECIFICATIONS_MAX + 1);
+    if copy(&mut limited, &mut to_file).context(from)? > SPECIFICATIONS_MAX {
+        return Err(Error::os(Errno::EFBIG, from));
+    }
+    Ok(())
+}
+
+fn is_missing(error: &Error) -> bool {
+    matches!(error.errno(), Some(Errno::ENOENT | Errno::ENOTDIR))
+}
+
+/// The path as the program is to see it. `path` begins with a slash, and is no more for the root,
+/// whose descriptor is not followed without it.
+fn below(root: &Path, path: &GuestPath) -> OsString {
+    let mut name = root.as_os_str().to_owned();
+    name.push(path.as_path());
+    name
+}
+
+/// Whether the program has an option. It has to be tried: neither help nor version tell.
+fn has_option(letter: char) -> Result<bool> {
+    let output = Command::new(PROGRAM).arg(format!("-{letter}")).output()?;
+    Ok(!output
+        .message()
+        .contains(&format!("invalid option -- '{letter}'")))
+}
