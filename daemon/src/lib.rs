@@ -25,6 +25,7 @@ pub mod mounts;
 mod number;
 mod relative;
 mod scratch;
+mod room;
 pub mod udev;
 mod walk;
 mod wildcard;

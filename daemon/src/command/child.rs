@@ -183,7 +183,7 @@ impl Child {
                 let n = self.take_stdout(&mut block).context(&self.name)?;
                 if output.len() + n.unwrap_or(0) > limit {
                     return Err(Error::with_errno(
-                        Errno::EFBIG,
+                        Errno::E2BIG,
                         format!("{}: printed more than {limit} bytes", self.name),
                     ));
                 }

@@ -22,6 +22,7 @@ use std::process::{ExitStatus, Stdio};
 use nix::errno::Errno;
 use nix::sys::signal::Signal;
 use protocol::{Context, Error, Result};
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
 use crate::{environment, guest, logging};
 
@@ -52,6 +53,7 @@ pub struct Command {
     stdin: Stdin,
     fold_stderr: bool,
     stdout_limit: usize,
+    memory_limit: Option<u64>,
     status_in_error: bool,
     failure: Option<Error>,
 }
@@ -93,6 +95,7 @@ impl Command {
             stdin: Stdin::Null,
             fold_stderr: false,
             stdout_limit: STDOUT_LIMIT,
+            memory_limit: None,
             status_in_error: false,
             failure: None,
         }
@@ -189,6 +192,14 @@ impl Command {
         self
     }
 
+    /// How much memory the program, and each that it starts, may use: for those
+    /// that take as much as the guest's data want them to.
+    #[must_use]
+    pub fn memory_limit(mut self, bytes: u64) -> Self {
+        self.memory_limit = Some(bytes);
+        self
+    }
+
     /// Lets errors of [`Command::run`] begin with `PROGRAM exited with status N`.
     /// Some actions have always reported failures in this form.
     #[must_use]
@@ -226,8 +237,8 @@ impl Command {
     ///
     /// # Errors
     ///
-    /// ENOENT if there is no such program; when it was killed by a signal; when
-    /// it printed more than the bound.
+    /// ENOENT if there is no such program; when it was killed by a signal; E2BIG
+    /// when it printed more than the bound.
     pub fn output(mut self) -> Result<Output> {
         let limit = self.stdout_limit;
         let stdin = std::mem::replace(&mut self.stdin, Stdin::Null);
@@ -285,6 +296,9 @@ impl Command {
             None
         };
         let child = command.spawn().context(&name)?;
+        if let Some(bytes) = self.memory_limit {
+            limit_memory(&child, bytes);
+        }
         Child::new(name, child, both, self.stdout_limit, self.status_in_error)
     }
 
@@ -304,6 +318,17 @@ impl Command {
             self.failure = Some(Error::os(errno, self.name()));
         }
     }
+}
+
+/// Limits the memory of a program that has just been started. What it does not
+/// have by now it does not get.
+fn limit_memory(child: &std::process::Child, bytes: u64) {
+    let limit = Rlimit {
+        current: Some(bytes),
+        maximum: Some(bytes),
+    };
+    // A program that has ended already needs no limit.
+    let _ = prlimit(Some(Pid::from_child(child)), Resource::As, limit);
 }
 
 /// Puts stdout and stderr into one pipe, and gives its other end. The command

@@ -146,17 +146,6 @@ fn number(count: u64, path: &GuestPath) -> Result<i32> {
     })
 }
 
-/// Refuses what does not fit into a reply; `what` says what is too large.
-fn require_room(size: usize, what: &str) -> Result<()> {
-    if size > protocol::wire::MESSAGE_MAX {
-        return Err(Error::with_errno(
-            Errno::E2BIG,
-            format!("the {what} too large for one reply"),
-        ));
-    }
-    Ok(())
-}
-
 /// Counts words as `wc` does in the C locale: what is between white space is a
 /// word if there is something printable in it.
 #[derive(Default)]

@@ -6,16 +6,21 @@ use nix::errno::Errno;
 use nix::sys::stat::SFlag;
 
 use crate::guest::{Guest, file_type};
+use crate::room::Strings;
 use crate::wildcard::{self, Dot};
 
 /// Alternatives that braces may make of one pattern.
 const ALTERNATIVES_MAX: usize = 4096;
 
+/// How much memory the alternatives may take, and the paths that match the
+/// beginning of a pattern.
+const MEMORY_MAX: usize = 64 << 20;
+
 /// The paths that match, sorted for each alternative of a brace.
 pub(super) fn expand(guest: &Guest, pattern: &[u8], mark: bool) -> Result<Vec<Vec<u8>>> {
     let mut patterns = Vec::new();
     braces(pattern, &mut patterns)?;
-    let mut found = Vec::new();
+    let mut found = Strings::default();
     for pattern in &patterns {
         let mut paths = matches(guest, pattern)?;
         if mark {
@@ -26,9 +31,11 @@ pub(super) fn expand(guest: &Guest, pattern: &[u8], mark: bool) -> Result<Vec<Ve
             }
         }
         paths.sort();
-        found.append(&mut paths);
+        for path in paths {
+            found.push(path)?;
+        }
     }
-    Ok(found)
+    Ok(found.into_vec())
 }
 
 /// The paths that match a pattern without braces, in any order.
@@ -63,11 +70,11 @@ fn matches(guest: &Guest, pattern: &[u8]) -> Result<Vec<Vec<u8>>> {
             base.extend_from_slice(separator);
         }
         if by_wildcard {
-            let mut next = Vec::new();
+            let mut next = Found::default();
             for base in &bases {
                 entries(guest, base, component, &mut next)?;
             }
-            bases = next;
+            bases = next.paths;
         } else {
             let name = wildcard::unquote(component);
             for base in &mut bases {
@@ -81,8 +88,33 @@ fn matches(guest: &Guest, pattern: &[u8]) -> Result<Vec<Vec<u8>>> {
     Ok(bases)
 }
 
+/// Paths that match a part of a pattern.
+#[derive(Default)]
+struct Found {
+    paths: Vec<Vec<u8>>,
+    memory: usize,
+}
+
+impl Found {
+    fn push(&mut self, path: Vec<u8>) -> Result<()> {
+        self.memory += size_of_val(&path) + path.capacity();
+        if self.memory > MEMORY_MAX {
+            return Err(too_much("paths that match a part of it"));
+        }
+        self.paths.push(path);
+        Ok(())
+    }
+}
+
+fn too_much(what: &str) -> Error {
+    Error::with_errno(
+        Errno::E2BIG,
+        format!("the pattern has too many {what}: they take more than {MEMORY_MAX} bytes"),
+    )
+}
+
 /// Entries of a directory that match. A directory that cannot be read has none.
-fn entries(guest: &Guest, base: &[u8], component: &[u8], found: &mut Vec<Vec<u8>>) -> Result<()> {
+fn entries(guest: &Guest, base: &[u8], component: &[u8], found: &mut Found) -> Result<()> {
     let Ok(mut dir) = guest.directory(&GuestPath::new(base)?) else {
         return Ok(());
     };
@@ -94,7 +126,7 @@ fn entries(guest: &Guest, base: &[u8], component: &[u8], found: &mut Vec<Vec<u8>
         if wildcard::matches(component, name, Dot::Explicit) {
             let mut path = base.to_vec();
             path.extend_from_slice(name);
-            found.push(path);
+            found.push(path)?;
         }
     }
     Ok(())
@@ -114,14 +146,19 @@ fn is_directory(guest: &Guest, path: &[u8]) -> bool {
 /// alternatives.
 fn braces(pattern: &[u8], out: &mut Vec<Vec<u8>>) -> Result<()> {
     let mut todo = vec![pattern.to_vec()];
-    while let Some(pattern) = todo.pop() {
-        match first_brace(&pattern) {
-            None => out.push(pattern),
+    // None is longer than what it is made of.
+    let memory = |alternatives: usize| alternatives.saturating_mul(pattern.len());
+    while let Some(next) = todo.pop() {
+        match first_brace(&next) {
+            None => out.push(next),
             Some((before, alternatives, after)) => {
                 for alternative in alternatives.iter().rev() {
                     todo.push([before, alternative, after].concat());
                 }
             }
+        }
+        if memory(out.len() + todo.len()) > MEMORY_MAX {
+            return Err(too_much("alternatives"));
         }
         if out.len() + todo.len() > ALTERNATIVES_MAX {
             return Err(Error::with_errno(
@@ -195,5 +232,8 @@ mod tests {
         assert_eq!(alternatives("/\\{a,b}"), ["/\\{a,b}"]);
         let mut out = Vec::new();
         assert!(braces("{a,b}".repeat(20).as_bytes(), &mut out).is_err());
+        let long = format!("/{}{}", "x".repeat(1 << 20), "{a,b}".repeat(8));
+        let error = braces(long.as_bytes(), &mut Vec::new()).unwrap_err();
+        assert_eq!(error.errno(), Some(Errno::E2BIG));
     }
 }

@@ -6,28 +6,16 @@ use std::os::unix::fs::FileExt;
 
 use protocol::Result;
 
-use super::require_room;
+use crate::room::{self, Strings};
 
 /// How much to read at a time.
 const BLOCK: usize = 256 * 1024;
 
-/// Lines for a reply.
-#[derive(Default)]
-struct Collected {
-    lines: Vec<Vec<u8>>,
-    size: usize,
-}
-
-impl Collected {
-    fn push(&mut self, line: &[u8]) -> Result<()> {
-        let line = line.strip_suffix(b"\n").unwrap_or(line);
-        // The reply's strings cannot hold a NUL.
-        let line = line.split(|&byte| byte == 0).next().unwrap_or_default();
-        self.size += line.len() + 4;
-        require_room(self.size, "lines are")?;
-        self.lines.push(line.to_vec());
-        Ok(())
-    }
+/// What goes into a reply of a line.
+fn text(line: &[u8]) -> &[u8] {
+    let line = line.strip_suffix(b"\n").unwrap_or(line);
+    // The reply's strings cannot hold a NUL.
+    line.split(|&byte| byte == 0).next().unwrap_or_default()
 }
 
 /// The first `wanted` lines.
@@ -114,7 +102,7 @@ fn count_lines(file: &File) -> io::Result<u64> {
 }
 
 fn collect(reader: &mut impl BufRead, wanted: u64) -> Result<Vec<Vec<u8>>> {
-    let mut collected = Collected::default();
+    let mut lines = Strings::default();
     let mut line = Vec::new();
     let mut count = 0;
     while count < wanted {
@@ -123,11 +111,11 @@ fn collect(reader: &mut impl BufRead, wanted: u64) -> Result<Vec<Vec<u8>>> {
         if (&mut *reader).take(limit).read_until(b'\n', &mut line)? == 0 {
             break;
         }
-        require_room(line.len(), "lines are")?;
-        collected.push(&line)?;
+        room::require(line.len())?;
+        lines.push(text(&line))?;
         count += 1;
     }
-    Ok(collected.lines)
+    Ok(lines.into_vec())
 }
 
 /// Calls `visit` with the content of a file, one large block after the other.
@@ -162,7 +150,7 @@ mod tests {
     use super::*;
     use crate::file::text::tests::with;
 
-    fn text(lines: Vec<Vec<u8>>) -> Vec<String> {
+    fn strings(lines: Vec<Vec<u8>>) -> Vec<String> {
         lines
             .into_iter()
             .map(|line| String::from_utf8(line).expect("text"))
@@ -180,17 +168,17 @@ mod tests {
                 let start = count.saturating_sub(1).min(all.len());
                 let few = count.min(all.len());
                 assert_eq!(
-                    text(first(&file(), n).unwrap()),
+                    strings(first(&file(), n).unwrap()),
                     all[..few],
                     "{content:?} {n}"
                 );
-                assert_eq!(text(all_but_last(&file(), n).unwrap()), all[..end]);
+                assert_eq!(strings(all_but_last(&file(), n).unwrap()), all[..end]);
                 assert_eq!(
-                    text(last(&file(), n).unwrap()),
+                    strings(last(&file(), n).unwrap()),
                     all[end..],
                     "{content:?} {n}"
                 );
-                assert_eq!(text(from_line(&file(), n).unwrap()), all[start..]);
+                assert_eq!(strings(from_line(&file(), n).unwrap()), all[start..]);
             }
         }
     }
@@ -216,6 +204,6 @@ mod tests {
 
     #[test]
     fn a_line_ends_at_a_nul() {
-        assert_eq!(text(first(&with(b"a\0b\nc"), 9).unwrap()), ["a", "c"]);
+        assert_eq!(strings(first(&with(b"a\0b\nc"), 9).unwrap()), ["a", "c"]);
     }
 }

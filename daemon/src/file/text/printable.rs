@@ -7,7 +7,7 @@ use nix::errno::Errno;
 use protocol::Result;
 
 use super::lines::for_each_block;
-use super::require_room;
+use crate::room::{self, Strings};
 
 /// Runs of fewer printable characters are chance.
 const SHORTEST: usize = 4;
@@ -92,28 +92,27 @@ pub(super) fn strings(file: &File, encoding: Encoding) -> Result<Vec<Vec<u8>>> {
     })
     .map_err(|error| failure.unwrap_or_else(|| error.into()))?;
     found.end_run()?;
-    Ok(found.strings)
+    Ok(found.strings.into_vec())
 }
 
 #[derive(Default)]
 struct Found {
-    strings: Vec<Vec<u8>>,
+    strings: Strings,
     run: Vec<u8>,
-    size: usize,
 }
 
 impl Found {
     fn add(&mut self, character: u8) -> Result<()> {
         self.run.push(character);
-        require_room(self.size + self.run.len(), "result is")
+        self.strings.require(self.run.len())
     }
 
     fn end_run(&mut self) -> Result<()> {
-        if self.run.len() >= SHORTEST {
-            self.size += self.run.len() + 4;
-            require_room(self.size, "result is")?;
-            self.strings.push(std::mem::take(&mut self.run));
+        let run = std::mem::take(&mut self.run);
+        if run.len() >= SHORTEST {
+            self.strings.push(run)?;
         } else {
+            self.run = run;
             self.run.clear();
         }
         Ok(())
@@ -161,7 +160,7 @@ impl Dump {
             self.repeating = false;
             self.previous = Some(*line);
             self.show(line);
-            require_room(self.text.len(), "result is")?;
+            room::require(self.text.len())?;
         }
         self.offset += PER_LINE as u64;
         Ok(())
@@ -196,7 +195,7 @@ impl Dump {
         if self.offset > 0 {
             let _ = writeln!(self.text, "{:08x}", self.offset);
         }
-        require_room(self.text.len(), "result is")?;
+        room::require(self.text.len())?;
         Ok(self.text.into_bytes())
     }
 }
