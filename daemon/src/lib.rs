@@ -23,6 +23,7 @@ pub mod kernel_cmdline;
 pub mod logging;
 pub mod mounts;
 mod number;
+mod reading;
 mod relative;
 mod scratch;
 mod room;

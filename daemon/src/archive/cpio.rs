@@ -13,6 +13,7 @@ use protocol::{Context, Error, Result};
 
 use super::Sink;
 use crate::guest::file_type;
+use crate::room;
 use crate::walk::{Entry, Walk};
 
 /// Length of a header: a magic number and thirteen fields of eight digits.
@@ -234,7 +235,12 @@ pub(crate) struct Member {
 
 impl Member {
     pub(crate) fn is_regular(&self) -> bool {
-        self.mode & SFlag::S_IFMT.bits() == SFlag::S_IFREG.bits()
+        self.kind() == SFlag::S_IFREG
+    }
+
+    /// What kind of file it is.
+    pub(crate) fn kind(&self) -> SFlag {
+        SFlag::from_bits_truncate(self.mode & SFlag::S_IFMT.bits())
     }
 }
 
@@ -296,15 +302,14 @@ impl<R: Read> Reader<R> {
         Ok(Some(member))
     }
 
-    /// The current member's data, which may not be longer than `limit`.
-    pub(crate) fn contents(&mut self, limit: u64) -> Result<Vec<u8>> {
-        if self.data > limit {
-            return Err(Error::with_errno(
-                Errno::EFBIG,
-                "file is too large for the protocol",
-            ));
-        }
-        self.beginning(limit)
+    /// The current member's data.
+    ///
+    /// # Errors
+    ///
+    /// E2BIG if no reply can hold it.
+    pub(crate) fn contents(&mut self) -> Result<Vec<u8>> {
+        room::require(usize::try_from(self.data).unwrap_or(usize::MAX))?;
+        self.beginning(self.data)
     }
 
     /// The first bytes of the current member's data, no more than `limit`.

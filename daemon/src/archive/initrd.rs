@@ -3,36 +3,48 @@
 use std::fs::File;
 use std::io::{BufReader, Seek, SeekFrom};
 
+use nix::errno::Errno;
+use nix::sys::stat::SFlag;
 use protocol::{Error, Result};
 
 use super::cpio;
-use super::input::{Input, read_at};
+use super::input::Input;
+use crate::reading::fill_at;
+use crate::room::Strings;
 
 /// Archives of microcode that may precede the real one.
 const EARLY_MAX: usize = 64;
 
 /// The names of all members, in the order of the archive.
 pub(crate) fn list(file: File) -> Result<Vec<Vec<u8>>> {
-    let mut names = Vec::new();
+    let mut names = Strings::default();
     read(file, |reader| {
         while let Some(member) = reader.next()? {
-            names.push(member.name);
+            names.push(member.name)?;
         }
         Ok(())
     })?;
-    Ok(names)
+    Ok(names.into_vec())
 }
 
-/// The contents of the member of that name, if it is a regular file.
-pub(crate) fn contents(file: File, name: &[u8], limit: u64) -> Result<Option<Vec<u8>>> {
+/// The contents of the member of that name, a regular file; `None` if there is
+/// no such member.
+///
+/// # Errors
+///
+/// EISDIR or EINVAL if it is no regular file; E2BIG if no reply can hold it.
+pub(crate) fn contents(file: File, name: &[u8]) -> Result<Option<Vec<u8>>> {
     let mut found = None;
     read(file, |reader| {
         // The inode of a file with several names, whose data may come later.
         let mut awaited = None;
         while let Some(member) = reader.next()? {
             let wanted = member.name == name || awaited == Some(member.inode);
-            if member.is_regular() && wanted && (member.size > 0 || found.is_none()) {
-                found = Some(reader.contents(limit)?);
+            if wanted && !member.is_regular() {
+                return Err(not_regular(member.kind()));
+            }
+            if wanted && (member.size > 0 || found.is_none()) {
+                found = Some(reader.contents()?);
                 awaited = (member.links > 1 && member.size == 0).then_some(member.inode);
                 if awaited.is_none() {
                     break;
@@ -61,8 +73,7 @@ fn main_archive(file: &File) -> Result<u64> {
     let mut start = 0;
     for _ in 0..EARLY_MAX {
         let mut magic = [0; 6];
-        let len = read_at(file, &mut magic, start)?;
-        if !cpio::is_magic(magic.get(..len).unwrap_or_default()) {
+        if !cpio::is_magic(fill_at(file, &mut magic, start)?) {
             break;
         }
         let Some(end) = end_of(file, start) else {
@@ -89,5 +100,12 @@ fn end_of(file: &File, start: u64) -> Option<u64> {
 /// The error for a name that is not there.
 pub(crate) fn missing(path: &str, name: &[u8]) -> Error {
     let name = String::from_utf8_lossy(name);
-    Error::os(nix::errno::Errno::ENOENT, format!("{path}:{name}"))
+    Error::os(Errno::ENOENT, format!("{path}:{name}"))
+}
+
+fn not_regular(kind: SFlag) -> Error {
+    match kind {
+        SFlag::S_IFDIR => Errno::EISDIR.into(),
+        _ => Error::with_errno(Errno::EINVAL, "not a regular file"),
+    }
 }

@@ -2,29 +2,47 @@
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
-use std::os::unix::fs::FileExt;
 
+use nix::errno::Errno;
 use protocol::{Error, Result};
 
 use crate::command::{Child, Command};
+use crate::reading::fill_at;
+
+/// How much memory a decompressor may use: the file says how much it wants.
+const DECOMPRESSOR_MEMORY: u64 = 512 << 20;
+
+/// How much of a file is read when it is decompressed.
+const DECOMPRESSED_MAX: u64 = 4 << 30;
 
 /// The bytes of a file, decompressed by a program if its first bytes ask for that.
 pub(crate) enum Input {
     Plain(File),
-    Compressed(Child),
+    Compressed {
+        child: Child,
+        /// How much more of it is read.
+        left: u64,
+        ended: bool,
+    },
 }
 
 impl Input {
     /// The file from `start` on.
     pub(crate) fn open(mut file: File, start: u64) -> Result<Self> {
         let mut magic = [0; 6];
-        let len = read_at(&file, &mut magic, start)?;
+        let magic = fill_at(&file, &mut magic, start)?;
         file.seek(SeekFrom::Start(start))?;
-        Ok(match decompressor(magic.get(..len).unwrap_or_default()) {
+        Ok(match decompressor(magic) {
             None => Self::Plain(file),
             Some(program) => {
-                let command = Command::new(program).args(["-d", "-c"]);
-                Self::Compressed(command.stdin_file(file).spawn()?)
+                let command = Command::new(program)
+                    .args(["-d", "-c"])
+                    .memory_limit(DECOMPRESSOR_MEMORY);
+                Self::Compressed {
+                    child: command.stdin_file(file).spawn()?,
+                    left: DECOMPRESSED_MAX,
+                    ended: false,
+                }
             }
         })
     }
@@ -33,8 +51,11 @@ impl Input {
     /// it failed.
     pub(crate) fn failure(self, error: Error) -> Error {
         match self {
-            Self::Plain(_) => error,
-            Self::Compressed(child) => child.failure(error),
+            Self::Compressed {
+                child, ended: true, ..
+            } => child.failure(error),
+            // It is not the fault of a program that has more to give.
+            _ => error,
         }
     }
 }
@@ -43,21 +64,16 @@ impl Read for Input {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Plain(file) => file.read(buf),
-            Self::Compressed(child) => child.read(buf),
+            Self::Compressed { child, left, ended } => {
+                let read = child.read(buf)?;
+                *ended = read == 0 && !buf.is_empty();
+                *left = left
+                    .checked_sub(read as u64)
+                    .ok_or_else(|| io::Error::from(too_large()))?;
+                Ok(read)
+            }
         }
     }
-}
-
-/// Fills the buffer from a position of the file, as far as the file goes.
-pub(crate) fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-    let mut filled = 0;
-    while let Some(room) = buffer.get_mut(filled..).filter(|room| !room.is_empty()) {
-        match file.read_at(room, offset + filled as u64)? {
-            0 => break,
-            n => filled += n,
-        }
-    }
-    Ok(filled)
 }
 
 fn decompressor(magic: &[u8]) -> Option<&'static str> {
@@ -68,4 +84,9 @@ fn decompressor(magic: &[u8]) -> Option<&'static str> {
         [0x28, 0xb5, 0x2f, 0xfd, ..] => Some("zstd"),
         _ => None,
     }
+}
+
+fn too_large() -> Error {
+    let message = format!("it has more than {DECOMPRESSED_MAX} bytes when decompressed");
+    Error::with_errno(Errno::E2BIG, message)
 }

@@ -105,7 +105,8 @@ impl Packer<'_> {
             ));
             return Ok(());
         }
-        if stat.st_nlink > 1 && kind != SFlag::S_IFDIR {
+        // As GNU tar does: other kinds have no data to be stored twice.
+        if stat.st_nlink > 1 && matches!(kind, SFlag::S_IFREG | SFlag::S_IFLNK) {
             let id = (stat.st_dev, stat.st_ino);
             if let Some(first) = self.linked.get(&id) {
                 let first = first.clone();

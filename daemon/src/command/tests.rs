@@ -114,6 +114,19 @@ fn too_much_output_ends_the_program() {
 }
 
 #[test]
+fn a_program_gets_no_more_memory_than_its_limit() {
+    let most = 64 << 20;
+    let within = sh("head -c 1000000 /dev/zero | sort | wc -c");
+    assert_eq!(
+        within.memory_limit(most).run().unwrap().stdout,
+        b"1000001\n"
+    );
+    let line = sh("read start; exec sort < /dev/zero");
+    let error = line.stdin_bytes("go").memory_limit(most).run().unwrap_err();
+    assert!(error.message().contains("memory"), "{error}");
+}
+
+#[test]
 fn the_environment_is_the_fixed_one() {
     let output = Command::new("env").env("EXTRA", "a b").run().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();

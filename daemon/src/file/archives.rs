@@ -21,9 +21,6 @@ use crate::archive::{
 };
 use crate::command::Command;
 
-/// What fits into a message, nearly.
-const MESSAGE_MAX: u64 = protocol::wire::MESSAGE_MAX as u64;
-
 impl ArchivesActions for Daemon {
     fn tar_in(
         &mut self,
@@ -85,7 +82,7 @@ impl ArchivesActions for Daemon {
 
     fn initrd_cat(&mut self, initrdpath: GuestPath, filename: &[u8]) -> Result<Vec<u8>> {
         let file = self.guest.open_regular(&initrdpath, OFlag::O_RDONLY)?;
-        initrd::contents(file, filename, MESSAGE_MAX)
+        initrd::contents(file, filename)
             .with_context(|| format!("{initrdpath}:{}", String::from_utf8_lossy(filename)))?
             .ok_or_else(|| initrd::missing(&initrdpath.to_string(), filename))
     }
@@ -170,9 +167,13 @@ impl ArchivesActions for Daemon {
 }
 
 impl Daemon {
-    /// The directory of an action that takes it as a plain string.
+    /// The directory of an action that takes it as a plain string. An empty one
+    /// has always been the root.
     fn plain_directory(&self, directory: &[u8]) -> Result<GuestPath> {
         self.guest.require_root()?;
+        if directory.is_empty() {
+            return Ok(GuestPath::root());
+        }
         GuestPath::new(directory)
     }
 

@@ -1,5 +1,6 @@
 //! Checksums and comparison.
 
+mod comparison;
 mod digests;
 
 use std::fs::File;
@@ -12,6 +13,7 @@ use protocol::{Context, Device, Error, FileOut, GuestPath, Result, Sent};
 
 use crate::Daemon;
 use crate::walk::Walk;
+use comparison::{Named, same_content};
 use digests::{Algorithm, Checksum};
 
 /// How much of a file is read at a time: it stays in the processor's cache until
@@ -31,17 +33,16 @@ impl ChecksumsActions for Daemon {
     fn equal(&mut self, file1: GuestPath, file2: GuestPath) -> Result<bool> {
         let first = self.guest.open_regular(&file1, OFlag::O_RDONLY)?;
         let second = self.guest.open_regular(&file2, OFlag::O_RDONLY)?;
-        let (mut a, mut b) = (buffer(), buffer());
-        loop {
-            let left = fill(&first, &mut a).context(&file1)?;
-            let right = fill(&second, &mut b).context(&file2)?;
-            if left != right {
-                return Ok(false);
-            }
-            if left.is_empty() {
-                return Ok(true);
-            }
-        }
+        same_content(
+            &Named {
+                file: &first,
+                path: &file1,
+            },
+            &Named {
+                file: &second,
+                path: &file2,
+            },
+        )
     }
 
     fn checksum_device(&mut self, csumtype: &str, device: Device) -> Result<String> {

@@ -12,8 +12,8 @@ use std::io::{Seek, SeekFrom};
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, renameat};
-use nix::sys::stat::Mode;
-use nix::unistd::{UnlinkatFlags, unlinkat};
+use nix::sys::stat::{Mode, fstat};
+use nix::unistd::{UnlinkatFlags, ftruncate, unlinkat};
 use protocol::api::{
     CopyActions, CopyDeviceToDeviceOptions, CopyDeviceToFileOptions, CopyFileToDeviceOptions,
     CopyFileToFileOptions, RsyncInOptions, RsyncOptions, RsyncOutOptions,
@@ -32,6 +32,16 @@ struct Part {
     size: Option<i64>,
     sparse: Option<bool>,
     append: Option<bool>,
+}
+
+/// What becomes of a target that is there already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Existing {
+    Replaced,
+    /// All of the source is appended, which may not be the target itself: there
+    /// would be no end.
+    AllAppended,
+    PartAppended,
 }
 
 macro_rules! part_from {
@@ -72,7 +82,7 @@ impl CopyActions for Daemon {
 
     fn dd(&mut self, src: DeviceOrPath, dest: DeviceOrPath) -> Result<()> {
         let from = self.open_source(&src)?;
-        let to = self.open_target(&dest, OFlag::O_TRUNC)?;
+        let to = self.open_target(&dest, &from, Existing::Replaced)?;
         data::copy(&from, &src, &to, &dest, &Range::default(), |_| {})
     }
 
@@ -85,7 +95,7 @@ impl CopyActions for Daemon {
     ) -> Result<()> {
         let size = not_negative(size, "size")?;
         let from = self.open_source(&src)?;
-        let to = self.open_target(&dest, OFlag::O_TRUNC)?;
+        let to = self.open_target(&dest, &from, Existing::Replaced)?;
         let range = Range {
             size: Some(size),
             ..Range::default()
@@ -180,14 +190,24 @@ impl Daemon {
         }
     }
 
-    fn open_target(&self, path: &DeviceOrPath, flags: OFlag) -> Result<File> {
-        match path {
-            DeviceOrPath::Device(device) => self.devices.open(device, OFlag::O_WRONLY),
-            DeviceOrPath::Path(path) => {
-                let mode = Mode::from_bits_truncate(0o666);
-                self.guest.create(path, flags | OFlag::O_WRONLY, mode)
-            }
+    /// Opens a target: a device from its start, a file where it is to go on.
+    fn open_target(&self, dest: &DeviceOrPath, from: &File, existing: Existing) -> Result<File> {
+        let path = match dest {
+            DeviceOrPath::Device(device) => return self.devices.open(device, OFlag::O_WRONLY),
+            DeviceOrPath::Path(path) => path,
+        };
+        let mode = Mode::from_bits_truncate(0o666);
+        let mut to = self.guest.create(path, OFlag::O_WRONLY, mode)?;
+        if existing != Existing::PartAppended && is_same(from, &to).context(path)? {
+            let message = format!("{path}: the file would be copied onto itself");
+            return Err(Error::with_errno(Errno::EINVAL, message));
         }
+        if existing == Existing::Replaced {
+            ftruncate(&to, 0).context(path)?;
+        } else {
+            to.seek(SeekFrom::End(0)).context(path)?;
+        }
+        Ok(to)
     }
 
     fn copy_part(
@@ -197,12 +217,23 @@ impl Daemon {
         part: Part,
         progress: &mut Progress<'_>,
     ) -> Result<()> {
-        let flags = target_flags(dest, part.append)?;
         let range = Range::new(part.from, part.to, part.size)?.sparse(part.sparse);
+        let existing = match (part.append == Some(true), range.size) {
+            (false, _) => Existing::Replaced,
+            (true, None) => Existing::AllAppended,
+            (true, Some(_)) => Existing::PartAppended,
+        };
+        if existing != Existing::Replaced && matches!(dest, DeviceOrPath::Device(_)) {
+            let message = "the append flag cannot be set for this call";
+            return Err(Error::with_errno(Errno::EINVAL, message));
+        }
         let mut from = self.open_source(src)?;
         seek(&mut from, range.from, src)?;
-        let mut to = self.open_target(dest, flags)?;
-        seek(&mut to, range.to, dest)?;
+        let mut to = self.open_target(dest, &from, existing)?;
+        let before = to.stream_position().context(dest)?;
+        if existing == Existing::Replaced {
+            seek(&mut to, range.to, dest)?;
+        }
         let result = match range.size {
             Some(size) => data::copy(&from, src, &to, dest, &range, |done| {
                 progress.update(done, size);
@@ -212,11 +243,15 @@ impl Daemon {
                 data::copy(&from, src, &to, dest, &range, |_| {})
             }
         };
-        // Half a copy of a file is worth nothing; but what was appended to is.
-        if let (Err(_), DeviceOrPath::Path(_), DeviceOrPath::Path(path)) = (&result, src, dest)
-            && !flags.contains(OFlag::O_APPEND)
+        // Half a copy is worth nothing, but what it was appended to is.
+        if result.is_err()
+            && let DeviceOrPath::Path(path) = dest
         {
-            self.remove_file(path);
+            if existing != Existing::Replaced {
+                let _ = to.set_len(before);
+            } else if let DeviceOrPath::Path(_) = src {
+                self.remove_file(path);
+            }
         }
         result
     }
@@ -244,17 +279,9 @@ fn seek(file: &mut File, offset: u64, subject: &impl fmt::Display) -> Result<()>
     Ok(())
 }
 
-/// How to open the target; a device has no end to append to.
-fn target_flags(dest: &DeviceOrPath, append: Option<bool>) -> Result<OFlag> {
-    match (dest, append == Some(true)) {
-        (DeviceOrPath::Device(_), true) => Err(Error::with_errno(
-            Errno::EINVAL,
-            "the append flag cannot be set for this call",
-        )),
-        (DeviceOrPath::Device(_), false) => Ok(OFlag::empty()),
-        (DeviceOrPath::Path(_), true) => Ok(OFlag::O_APPEND),
-        (DeviceOrPath::Path(_), false) => Ok(OFlag::O_TRUNC),
-    }
+fn is_same(a: &File, b: &File) -> nix::Result<bool> {
+    let (a, b) = (fstat(a)?, fstat(b)?);
+    Ok((a.st_dev, a.st_ino) == (b.st_dev, b.st_ino))
 }
 
 fn not_negative(number: i64, what: &str) -> Result<u64> {

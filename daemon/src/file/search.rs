@@ -8,11 +8,17 @@ use std::os::unix::ffi::OsStrExt;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use protocol::api::{GlobExpandOptions, GrepOptions, SearchActions};
+use protocol::wire::MESSAGE_MAX;
 use protocol::{Context, Error, FileOut, GuestPath, Result, Sent};
 
 use crate::Daemon;
 use crate::command::Command;
+use crate::room::Strings;
 use crate::walk::Walk;
+
+/// How much memory grep may use. It holds whole lines, and the guest may have a
+/// file that is one.
+const GREP_MEMORY: u64 = 512 << 20;
 
 /// How grep is to look for a pattern.
 #[derive(Debug, Clone, Copy, Default)]
@@ -200,24 +206,19 @@ impl Daemon {
             .arg("-e")
             .arg(OsStr::from_bytes(pattern))
             .stdin_file(file)
-            .output()?;
+            .stdout_limit(MESSAGE_MAX)
+            .memory_limit(GREP_MEMORY)
+            .output()
+            .context(path)?;
         // 1 is for no match, which is no error.
         if output.code > 1 {
-            return Err(Error::new(format!(
-                "{}: {}",
-                String::from_utf8_lossy(pattern),
-                output.message()
-            )));
+            return Err(grep_failure(pattern, path, &output.message()));
         }
-        let mut lines: Vec<Vec<u8>> = output
-            .stdout
-            .split(|&byte| byte == b'\n')
-            .map(<[u8]>::to_vec)
-            .collect();
-        if lines.last().is_some_and(Vec::is_empty) {
-            lines.pop();
+        let mut lines = Strings::default();
+        for line in output.stdout.split_inclusive(|&byte| byte == b'\n') {
+            lines.push(line.strip_suffix(b"\n").unwrap_or(line))?;
         }
-        Ok(lines)
+        Ok(lines.into_vec())
     }
 
     /// The entry of a directory whose name is equal but for the case of letters.
@@ -236,4 +237,14 @@ impl Daemon {
         }
         Ok(found)
     }
+}
+
+/// What grep says of a failure.
+fn grep_failure(pattern: &[u8], path: &GuestPath, said: &str) -> Error {
+    if said.contains("memory exhausted") || said.contains("Cannot allocate memory") {
+        let message =
+            format!("{path}: a line is too long for grep in {GREP_MEMORY} bytes of memory");
+        return Error::with_errno(Errno::ENOMEM, message);
+    }
+    Error::new(format!("{}: {said}", String::from_utf8_lossy(pattern)))
 }

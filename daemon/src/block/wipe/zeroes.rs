@@ -9,11 +9,12 @@ use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 use nix::sys::statvfs::{Statvfs, fstatvfs};
-use nix::unistd::{UnlinkatFlags, Whence, lseek, unlinkat};
+use nix::unistd::{UnlinkatFlags, unlinkat};
 use protocol::{Context, GuestPath, Progress, Result};
 
 use crate::file::fresh::with_random_name;
 use crate::guest::{Guest, Place};
+use crate::reading::next_data;
 
 /// How much is read or written at a time.
 const BLOCK: usize = 256 << 10;
@@ -46,20 +47,6 @@ pub(super) fn is_zero(file: File) -> io::Result<bool> {
         position = next_data(&file, read_to)?;
     }
     Ok(true)
-}
-
-/// Where the next data is at or after a position; `None` if there is none.
-fn next_data(file: &File, position: u64) -> io::Result<Option<u64>> {
-    let Ok(offset) = i64::try_from(position) else {
-        return Ok(None);
-    };
-    match lseek(file, offset, Whence::SeekData) {
-        Ok(data) => Ok(u64::try_from(data).ok()),
-        Err(Errno::ENXIO) => Ok(None),
-        // Devices, and filesystems that know no holes.
-        Err(Errno::EINVAL | Errno::EOPNOTSUPP | Errno::ESPIPE) => Ok(Some(position)),
-        Err(errno) => Err(errno.into()),
-    }
 }
 
 /// Fills the free space of the filesystem at `directory` with zeroes, and frees
