@@ -6,9 +6,11 @@
 //! until then an empty file stands in their place.
 
 mod deferred;
+mod finisher;
 mod members;
 mod names;
 mod places;
+mod problems;
 
 use std::io::Read;
 
@@ -21,11 +23,10 @@ use super::member::{Kind, Member};
 use super::reader::Reader;
 use crate::guest::Guest;
 use deferred::{Directory, HeldLink};
+use finisher::Finisher;
 use names::clean;
 use places::Places;
-
-/// Members that failed which the error names.
-const PROBLEMS_NAMED: usize = 10;
+use problems::{Problems, about};
 
 /// How to unpack.
 #[derive(Debug, Clone, Copy, Default)]
@@ -49,14 +50,14 @@ pub(crate) fn extract<R: Read>(
         directories: Vec::new(),
         held: Vec::new(),
         late: Vec::new(),
-        owners: true,
-        problems: Vec::new(),
-        failed: 0,
+        finisher: Finisher::new(options.attributes),
+        place: 0,
+        problems: Problems::default(),
     };
     let read = loop {
         match reader.next() {
-            Ok(Some(member)) => {
-                if let Err(error) = extractor.member(&member, reader) {
+            Ok(Some(mut member)) => {
+                if let Err(error) = extractor.member(&mut member, reader) {
                     break Err(error);
                 }
             }
@@ -65,12 +66,14 @@ pub(crate) fn extract<R: Read>(
         }
     };
     extractor.finish();
+    let mut problems = extractor.problems;
+    problems.append(extractor.finisher.wait());
     read?;
     if reader.is_damaged() {
         let error = Error::with_errno(Errno::EINVAL, "damaged archive: parts were passed over");
-        extractor.problem(error);
+        problems.add(u64::MAX, error);
     }
-    extractor.result()
+    problems.result()
 }
 
 struct Extractor<'g> {
@@ -82,10 +85,10 @@ struct Extractor<'g> {
     held: Vec<HeldLink>,
     /// Directories that hold such links.
     late: Vec<Directory>,
-    /// Whether the filesystem has owners.
-    owners: bool,
-    problems: Vec<Error>,
-    failed: usize,
+    finisher: Finisher,
+    /// How many members there were so far.
+    place: u64,
+    problems: Problems,
 }
 
 /// How a member failed: its own fault, or the whole archive's.
@@ -102,7 +105,8 @@ impl From<Errno> for Failure {
 
 impl Extractor<'_> {
     /// Makes one member. Fails only if the archive cannot be read on.
-    fn member<R: Read>(&mut self, member: &Member, reader: &mut Reader<R>) -> Result<()> {
+    fn member<R: Read>(&mut self, member: &mut Member, reader: &mut Reader<R>) -> Result<()> {
+        self.place += 1;
         match self.make(member, reader) {
             Ok(()) => Ok(()),
             Err(Failure::Archive(error)) => Err(error),
@@ -113,7 +117,11 @@ impl Extractor<'_> {
         }
     }
 
-    fn make<R: Read>(&mut self, member: &Member, reader: &mut Reader<R>) -> Result<(), Failure> {
+    fn make<R: Read>(
+        &mut self,
+        member: &mut Member,
+        reader: &mut Reader<R>,
+    ) -> Result<(), Failure> {
         let path = clean(&member.name).map_err(Failure::Member)?;
         if member.kind == Kind::Note {
             return Ok(());
@@ -140,38 +148,7 @@ impl Extractor<'_> {
     }
 
     fn problem(&mut self, error: Error) {
-        self.failed += 1;
-        if self.problems.len() < PROBLEMS_NAMED {
-            self.problems.push(error);
-        }
-    }
-
-    /// One error for all members that failed, with the errno of the first.
-    fn result(self) -> Result<()> {
-        let Some(first) = self.problems.first() else {
-            return Ok(());
-        };
-        let mut message = self
-            .problems
-            .iter()
-            .map(Error::message)
-            .collect::<Vec<_>>()
-            .join("\n");
-        if self.failed > self.problems.len() {
-            message.push_str(&format!("\nand {} more", self.failed - self.problems.len()));
-        }
-        Err(match first.errno() {
-            Some(errno) => Error::with_errno(errno, message),
-            None => Error::new(message),
-        })
-    }
-}
-
-fn about(name: &[u8], error: &Error) -> Error {
-    let message = format!("{}: {}", String::from_utf8_lossy(name), error.message());
-    match error.errno() {
-        Some(errno) => Error::with_errno(errno, message),
-        None => Error::new(message),
+        self.problems.add(self.place, error);
     }
 }
 

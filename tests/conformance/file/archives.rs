@@ -107,3 +107,54 @@ fn attributes_of_many_files_in_one_call() {
     assert!(direct.setxattr("user.c", "abc", -1, "/x").is_err());
     assert!(direct.setcon("nonsense").is_err());
 }
+
+/// Enough files that a thread finishes most of them; three cannot be made.
+#[test]
+fn many_small_files_keep_their_data_and_metadata() {
+    const COUNT: u64 = 500;
+    const FAILING: [u64; 3] = [100, 301, 499];
+    let mut direct = Direct::mounted();
+    direct.mkdir("/many").expect("mkdir");
+    for place in FAILING {
+        direct
+            .mkdir_p(&format!("/many/file-{place}/full"))
+            .expect("mkdir_p");
+    }
+    let mut builder = Builder::new(Vec::new());
+    for place in 0..COUNT {
+        let content = place.to_string().repeat(place as usize * 10);
+        let mut header = Header::new_gnu();
+        header.set_entry_type(EntryType::Regular);
+        header.set_mode(0o4700 + (place % 64) as u32);
+        header.set_uid(place % 3 * 1000);
+        header.set_gid(place % 5);
+        header.set_mtime(1_000_000_000 + place);
+        header.set_size(content.len() as u64);
+        let name = format!("file-{place}");
+        builder
+            .append_data(&mut header, name, content.as_bytes())
+            .expect("archive");
+    }
+    let archive = builder.into_inner().expect("archive");
+    let error = direct
+        .tar_in(&mut archive.as_slice(), "/many", &TarInOptions::default())
+        .expect_err("three directories are in the way");
+    let message = error.to_string();
+    let at = |place: u64| message.find(&format!("file-{place}:")).expect("named");
+    assert!(at(100) < at(301) && at(301) < at(499), "{message}");
+    for place in (0..COUNT).filter(|place| !FAILING.contains(place)) {
+        let path = format!("/many/file-{place}");
+        let stat = direct.lstatns(&path).expect("lstatns");
+        let wanted = (
+            0o100_000 + 0o4700 + (place % 64) as i64,
+            (place % 3 * 1000) as i64,
+            (place % 5) as i64,
+            1_000_000_000 + place as i64,
+        );
+        let found = (stat.st_mode, stat.st_uid, stat.st_gid, stat.st_mtime_sec);
+        assert_eq!(found, wanted, "{path}");
+        let content = place.to_string().repeat(place as usize * 10);
+        let read = direct.pread(&path, 100_000, 0).expect("pread");
+        assert_eq!(read, content.as_bytes(), "{path}");
+    }
+}

@@ -10,7 +10,8 @@ use nix::unistd::{LinkatFlags, linkat, symlinkat};
 use protocol::{Context, Error, Result};
 
 use super::names::{clean_target, is_harmless};
-use super::{Extractor, Failure, about, identity};
+use super::problems::about;
+use super::{Extractor, Failure, identity};
 use crate::archive::member::{Kind, Member};
 use crate::relative::{is_inside, split};
 
@@ -122,7 +123,7 @@ impl Extractor<'_> {
             let message = "a later member took its place before its metadata was set";
             return Err(Failure::Member(Error::new(message)));
         }
-        self.set_open_metadata(&fd, member)
+        Ok(self.finisher.rules.set_metadata(&fd, member)?)
     }
 
     /// Makes the links that were held back, then sets the metadata of all

@@ -7,14 +7,13 @@ use std::os::fd::OwnedFd;
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{
-    FchmodatFlags, Mode, SFlag, UtimensatFlags, fchmod, fchmodat, fstat, fstatat, futimens,
-    makedev, mkdirat, mknodat, utimensat,
+    FchmodatFlags, Mode, SFlag, fchmodat, fstat, fstatat, makedev, mkdirat, mknodat,
 };
-use nix::sys::time::TimeSpec;
-use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, fchownat, ftruncate, unlinkat};
+use nix::unistd::{Gid, Uid, UnlinkatFlags, fchownat, ftruncate, unlinkat};
 use protocol::Result;
 
 use super::deferred::Directory;
+use super::finisher::{Made, SMALL, mode_of, set_time, write_at};
 use super::{Extractor, Failure, identity};
 use crate::archive::attributes;
 use crate::archive::member::{Kind, Member};
@@ -26,7 +25,7 @@ impl Extractor<'_> {
     pub(super) fn regular<R: Read>(
         &mut self,
         path: &[u8],
-        member: &Member,
+        member: &mut Member,
         reader: &mut Reader<R>,
     ) -> Result<(), Failure> {
         let flags =
@@ -38,8 +37,18 @@ impl Extractor<'_> {
             Mode::S_IRUSR | Mode::S_IWUSR
         };
         let file = self.replace(path, |dir, name| openat(dir, name, flags, mode))?;
+        if member.sparse.is_none() && member.stored <= SMALL {
+            let data = small_data(member, reader)?;
+            self.finisher.add(Made {
+                file,
+                data,
+                member: std::mem::take(member),
+                place: self.place,
+            });
+            return Ok(());
+        }
         write_data(&file, member, reader)?;
-        self.set_open_metadata(&file, member)
+        Ok(self.finisher.rules.set_metadata(&file, member)?)
     }
 
     pub(super) fn make_directory(&mut self, path: &[u8], member: &Member) -> Result<(), Failure> {
@@ -123,38 +132,11 @@ impl Extractor<'_> {
         Ok(made)
     }
 
-    /// Owner, mode, attributes and times of what is open. The owner comes first:
-    /// a new one takes away bits of the mode. What is right already is left
-    /// alone: each change costs the filesystem's journal more than the look.
-    pub(super) fn set_open_metadata(
-        &mut self,
-        fd: &OwnedFd,
-        member: &Member,
-    ) -> Result<(), Failure> {
-        let made = fstat(fd)?;
-        let owned = (made.st_uid, made.st_gid) == (member.uid, member.gid);
-        if self.owners && !owned {
-            let owner = fchown(
-                fd,
-                Some(Uid::from_raw(member.uid)),
-                Some(Gid::from_raw(member.gid)),
-            );
-            self.tolerate_missing_owners(owner)?;
-        }
-        let mode = mode_of(member);
-        if !owned || Mode::from_bits_truncate(made.st_mode) != mode {
-            fchmod(fd, mode)?;
-        }
-        attributes::restore(fd, member, self.options.attributes);
-        futimens(fd, &TimeSpec::UTIME_OMIT, &mtime(member))?;
-        Ok(())
-    }
-
     /// Owner, mode, attributes and times of links and special files, by name.
     pub(super) fn set_metadata(&mut self, path: &[u8], member: &Member) -> Result<(), Failure> {
         let link = member.kind == Kind::SymbolicLink;
         let (dir, name) = split(path);
-        let (owners, wanted) = (self.owners, self.options.attributes);
+        let (owners, wanted) = (self.finisher.rules.owners(), self.options.attributes);
         let fd = self.places.directory(dir).map_err(Failure::Member)?;
         let owner = if owners {
             fchownat(
@@ -178,27 +160,10 @@ impl Extractor<'_> {
             let handle = openat(fd, name, flags, Mode::empty())?;
             attributes::restore(&handle, member, wanted);
         }
-        let time = utimensat(
-            fd,
-            name,
-            &TimeSpec::UTIME_OMIT,
-            &mtime(member),
-            UtimensatFlags::NoFollowSymlink,
-        );
-        self.tolerate_missing_owners(owner)?;
+        let time = set_time(fd, name, member);
+        self.finisher.rules.tolerate_missing_owners(owner)?;
         changed?;
         Ok(time?)
-    }
-
-    /// Filesystems without owners say EPERM; their files are everybody's.
-    fn tolerate_missing_owners(&mut self, result: nix::Result<()>) -> nix::Result<()> {
-        match result {
-            Err(Errno::EPERM) => {
-                self.owners = false;
-                Ok(())
-            }
-            result => result,
-        }
     }
 }
 
@@ -216,19 +181,10 @@ fn write_data<R: Read>(
     for &(offset, len) in pieces {
         let (mut offset, mut left) = (offset, len);
         while left > 0 {
-            let mut bytes = reader.piece(left).map_err(Failure::Archive)?;
+            let bytes = reader.piece(left).map_err(Failure::Archive)?;
             left -= bytes.len() as u64;
-            while !bytes.is_empty() {
-                let at = i64::try_from(offset).map_err(|_| Errno::EFBIG)?;
-                match nix::sys::uio::pwrite(file, bytes, at) {
-                    Ok(n) => {
-                        offset += n as u64;
-                        bytes = bytes.get(n..).unwrap_or_default();
-                    }
-                    Err(Errno::EINTR) => {}
-                    Err(errno) => return Err(errno.into()),
-                }
-            }
+            write_at(file, bytes, offset)?;
+            offset += bytes.len() as u64;
         }
     }
     if let Some(sparse) = &member.sparse {
@@ -238,10 +194,14 @@ fn write_data<R: Read>(
     Ok(())
 }
 
-fn mode_of(member: &Member) -> Mode {
-    Mode::from_bits_truncate(member.mode)
-}
-
-fn mtime(member: &Member) -> TimeSpec {
-    TimeSpec::new(member.mtime.0, member.mtime.1)
+/// The data of a member that has few.
+fn small_data<R: Read>(member: &Member, reader: &mut Reader<R>) -> Result<Vec<u8>, Failure> {
+    let mut data = Vec::with_capacity(usize::try_from(member.stored).unwrap_or_default());
+    let mut left = member.stored;
+    while left > 0 {
+        let bytes = reader.piece(left).map_err(Failure::Archive)?;
+        left -= bytes.len() as u64;
+        data.extend_from_slice(bytes);
+    }
+    Ok(data)
 }
