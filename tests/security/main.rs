@@ -3,4 +3,5 @@
 mod access;
 mod archives;
 mod content;
+mod damaged;
 mod hostile;

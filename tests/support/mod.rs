@@ -2,5 +2,7 @@
 
 pub mod boot;
 pub mod direct;
+pub mod images;
 pub mod ldm;
+pub mod numbers;
 pub mod raw;

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::fmt;
 
 use nix::errno::Errno;
-use protocol::{Device, Error, Result};
+use protocol::{Context, Device, Error, Result};
 
 use super::table::Extent;
 use crate::command::Command;
@@ -40,8 +40,9 @@ pub(super) fn run_settled(command: Command, subject: impl fmt::Display) -> Resul
     // udev opens devices that were written to; the kernel cannot be told of
     // changes to a partition that is open.
     udev::settle();
-    let output = command.fold_stderr().output()?;
+    let output = command.fold_stderr().output();
     udev::settle();
+    let output = output.with_context(|| &subject)?;
     if output.code == 0 {
         return Ok(());
     }
@@ -74,7 +75,8 @@ impl Listing {
             .args(["-m", "-s"])
             .operands([device.path()])
             .args(["unit", "b", "print"])
-            .output()?;
+            .output()
+            .context(device)?;
         // parted opens the disk for writing, and udev looks at it when it is closed.
         udev::settle();
         if output.code != 0 {

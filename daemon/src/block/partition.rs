@@ -125,6 +125,7 @@ impl PartitionActions for Daemon {
                 .is_bootable(number)
                 .ok_or_else(|| not_found(number)),
         }
+        .context(&device)
     }
 
     fn part_get_mbr_id(&mut self, device: Device, partnum: i32) -> Result<i32> {
@@ -160,7 +161,7 @@ impl PartitionActions for Daemon {
                 self.table_kind_of(&device)?;
                 return Err(Error::with_errno(
                     Errno::EINVAL,
-                    "part-get-name can only be used on GUID Partition Tables",
+                    format!("{device}: part-get-name can only be used on GUID Partition Tables"),
                 ));
             }
         };
@@ -178,7 +179,8 @@ impl PartitionActions for Daemon {
             None => Listing::read(&device)?
                 .is_bootable(number)
                 .map(|_| Role::Primary)
-                .ok_or_else(|| not_found(number))?,
+                .ok_or_else(|| not_found(number))
+                .context(&device)?,
         };
         Ok(match role {
             Role::Primary => "primary",

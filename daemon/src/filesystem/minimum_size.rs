@@ -17,7 +17,8 @@ pub(super) fn ext(devices: &Devices, device: &Device) -> Result<i64> {
     let out = Command::new("resize2fs")
         .args(["-P", "-f"])
         .operands([device.path()])
-        .run()?
+        .run()
+        .context(device)?
         .stdout;
     let blocks = number_after(&out, "Estimated minimum size of the filesystem:")
         .ok_or_else(|| not_found(device, &out))?;
@@ -36,7 +37,8 @@ pub(super) fn ntfs(device: &Device) -> Result<i64> {
     let output = Command::new("ntfsresize")
         .args(["--info", "-ff"])
         .arg(device.path())
-        .output()?;
+        .output()
+        .context(device)?;
     if output.code == 0 {
         return number_after(&output.stdout, "You might resize at ")
             .ok_or_else(|| not_found(device, &output.stdout));
@@ -67,7 +69,8 @@ pub(super) fn btrfs(device: &Device, mountpoint: &File) -> Result<i64> {
         .args(["inspect-internal", "min-dev-size"])
         .cwd(mountpoint)
         .arg(".")
-        .run()?
+        .run()
+        .context(device)?
         .stdout;
     number_after(&out, "").ok_or_else(|| not_found(device, &out))
 }
@@ -81,7 +84,8 @@ pub(super) fn xfs(device: &Device, mountpoint: &File) -> Result<i64> {
     let out = Command::new("xfs_info")
         .cwd(mountpoint)
         .arg(".")
-        .run()?
+        .run()
+        .context(device)?
         .stdout;
     let text = String::from_utf8_lossy(&out);
     let data = text

@@ -56,7 +56,7 @@ impl ProbeActions for Daemon {
             "btrfs" => minimum_size::btrfs(device, &self.must_be_mounted(device)?),
             "xfs" => minimum_size::xfs(device, &self.must_be_mounted(device)?),
             kind => Err(Error::not_supported(format!(
-                "don't know how to get minimum size of '{kind}' filesystems"
+                "{device}: don't know how to get minimum size of '{kind}' filesystems"
             ))),
         }
     }

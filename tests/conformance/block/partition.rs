@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
+use conformance::support::numbers::Numbers;
 use conformance::{Direct, DiskSpec};
 
 const SIZE: u64 = 8 << 20;
@@ -38,18 +39,6 @@ fn names_are_utf8() {
     assert_eq!(name, "\u{1f980}".as_bytes());
 }
 
-/// A small generator of numbers that look random, and are the same in each run.
-struct Numbers(u64);
-
-impl Numbers {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % limit
-    }
-}
-
 /// Whatever is changed in a table, each question has an answer or an error.
 #[test]
 fn damaged_tables_are_answered() {
@@ -59,7 +48,7 @@ fn damaged_tables_are_answered() {
         .write(true)
         .open(direct.disk(0))
         .expect("image");
-    let mut numbers = Numbers(0x9e37_79b9_7f4a_7c15);
+    let mut numbers = Numbers::new(0x9e37_79b9_7f4a_7c15);
     let mut listed = 0;
     for kind in ["mbr", "gpt"] {
         direct.part_disk("/dev/sda", kind).expect("part_disk");

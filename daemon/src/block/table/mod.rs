@@ -11,7 +11,7 @@ use std::os::fd::AsFd;
 
 use nix::errno::Errno;
 use protocol::api::worker_blkid::{BlkidClient, TableEntry};
-use protocol::{Device, Error, Result};
+use protocol::{Context, Device, Error, Result};
 
 use crate::worker::Workers;
 
@@ -189,7 +189,7 @@ impl Table {
     /// EINVAL if it is no MBR; if there is no such partition.
     pub(crate) fn mbr_entry(&self, device: &Device, number: u32) -> Result<&MbrEntry> {
         match self {
-            Self::Mbr { entries, .. } => find_mbr(entries, number),
+            Self::Mbr { entries, .. } => find_mbr(entries, number).context(device),
             Self::Gpt { .. } => Err(no_mbr(device)),
         }
     }
@@ -201,7 +201,7 @@ impl Table {
     /// EINVAL if it is no GPT; if there is no such partition.
     pub(crate) fn gpt_entry(&self, device: &Device, number: u32) -> Result<&GptEntry> {
         match self {
-            Self::Gpt { entries, .. } => find_gpt(entries, number),
+            Self::Gpt { entries, .. } => find_gpt(entries, number).context(device),
             Self::Mbr { .. } => Err(no_gpt(device)),
         }
     }
