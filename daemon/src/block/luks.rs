@@ -8,7 +8,7 @@ use protocol::api::{CryptsetupOpenOptions, LuksActions};
 use protocol::{Context, Device, Error, Key, Result};
 
 use crate::command::Command;
-use crate::filesystem::superblock;
+use crate::filesystem::superblock::Superblocks;
 use crate::{Daemon, udev};
 
 /// cryptsetup's exit status when no key slot can be opened.
@@ -80,7 +80,7 @@ impl LuksActions for Daemon {
         mapping::check_new(mapname)?;
         let kind = match options.crypttype {
             Some(kind) => kind,
-            None => kind_of(&device)?,
+            None => kind_of(self.superblocks(), &device)?,
         };
         let mut command = with_key("open", &key)?.arg(format!("--type={kind}"));
         if options.readonly == Some(true) {
@@ -168,8 +168,8 @@ fn errno(code: i32) -> Option<Errno> {
 }
 
 /// The type of an encrypted device, in cryptsetup's words.
-fn kind_of(device: &Device) -> Result<&'static str> {
-    match superblock::kind(device)?.as_str() {
+fn kind_of(superblocks: Superblocks<'_>, device: &Device) -> Result<&'static str> {
+    match superblocks.kind(device)?.as_str() {
         "crypto_LUKS" => Ok("luks"),
         "BitLocker" => Ok("bitlk"),
         "" => Err(Error::invalid(format!(

@@ -7,7 +7,7 @@ use nix::fcntl::OFlag;
 use protocol::api::{E2fsckOptions, ExtActions, SetE2attrsOptions, Tune2fsOptions};
 use protocol::{Context, Device, Error, GuestPath, Result};
 
-use super::{labels, superblock, volumes};
+use super::{labels, volumes};
 use crate::command::{Command, Output};
 use crate::daemon::Daemon;
 
@@ -130,7 +130,10 @@ impl ExtActions for Daemon {
     }
 
     fn get_e2label(&mut self, device: Device) -> Result<Vec<u8>> {
-        Ok(superblock::tag(&device, "LABEL")?.unwrap_or_default())
+        Ok(self
+            .superblocks()
+            .tag(&device, "LABEL")?
+            .unwrap_or_default())
     }
 
     fn set_e2uuid(&mut self, device: Device, uuid: &str) -> Result<()> {
@@ -138,7 +141,7 @@ impl ExtActions for Daemon {
     }
 
     fn get_e2uuid(&mut self, device: Device) -> Result<String> {
-        let uuid = superblock::tag(&device, "UUID")?.unwrap_or_default();
+        let uuid = self.superblocks().tag(&device, "UUID")?.unwrap_or_default();
         Ok(String::from_utf8_lossy(&uuid).into_owned())
     }
 

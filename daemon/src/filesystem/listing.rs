@@ -2,7 +2,8 @@
 
 use protocol::{Device, Mountable, Result};
 
-use super::{mapper, partitions, superblock, volumes};
+use super::superblock::Superblocks;
+use super::{mapper, partitions, volumes};
 use crate::block::lvm;
 use crate::devices::Devices;
 use crate::worker::Workers;
@@ -17,10 +18,8 @@ const UNKNOWN: &str = "unknown";
 /// # Errors
 ///
 /// When the devices cannot be listed.
-pub(super) fn filesystems(
-    devices: &Devices,
-    workers: &Workers,
-) -> Result<Vec<(Mountable, Vec<u8>)>> {
+pub(super) fn filesystems(superblocks: Superblocks<'_>) -> Result<Vec<(Mountable, Vec<u8>)>> {
+    let (devices, workers) = (superblocks.devices(), superblocks.workers());
     // What dynamic volumes are made of is listed as the volumes.
     let (dynamic, mapped): (Vec<Device>, Vec<Device>) = mapper::devices()?
         .into_iter()
@@ -32,13 +31,13 @@ pub(super) fn filesystems(
     candidates.extend(partitions(devices, workers)?);
     candidates.extend(unpartitioned(devices, devices.md_devices()?)?);
 
-    let mut kinds = superblock::kinds(&candidates)?;
+    let mut kinds = superblocks.kinds(&candidates)?;
     let mut late = Vec::new();
     if kinds.iter().any(|kind| kind == "LVM2_member") {
         late = logical_volumes();
     }
     late.extend(dynamic);
-    kinds.extend(superblock::kinds(&late)?);
+    kinds.extend(superblocks.kinds(&late)?);
     candidates.extend(late);
 
     let mut found = Vec::new();

@@ -55,6 +55,25 @@ pub(crate) fn logical_volume(device: &Device) -> Option<Device> {
     Some(Device::new(format!("/dev/{group}/{volume}")))
 }
 
+/// Whether it is a part of another device that is for device-mapper alone, such as the metadata of
+/// a pool: what is on it is on the other one.
+pub(crate) fn is_private(device: &Device) -> bool {
+    if !device.as_str().starts_with("/dev/mapper/") && !device.as_str().starts_with("/dev/dm-") {
+        return false;
+    }
+    mapped(device).is_some_and(|mapped| is_private_uuid(&mapped.uuid))
+}
+
+/// LVM puts `-KIND` behind the UUID of what it keeps for itself.
+fn is_private_uuid(uuid: &str) -> bool {
+    match uuid.strip_prefix("LVM-") {
+        Some(rest) => rest
+            .rsplit_once('-')
+            .is_some_and(|(_, kind)| !kind.is_empty()),
+        None => uuid.starts_with("stratis-1-private"),
+    }
+}
+
 /// The names below `/dev/mapper`, sorted, as devices.
 ///
 /// # Errors
@@ -97,6 +116,14 @@ fn split(name: &str) -> Option<(String, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn private_devices_have_a_kind() {
+        assert!(!is_private_uuid("LVM-0123456789abcdef"));
+        assert!(is_private_uuid("LVM-0123456789abcdef-tdata"));
+        assert!(!is_private_uuid("CRYPT-LUKS2-0123-name"));
+        assert!(!is_private_uuid(""));
+    }
 
     #[test]
     fn dashes_in_names_are_doubled() {

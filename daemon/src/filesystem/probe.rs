@@ -18,22 +18,22 @@ use crate::udev;
 
 impl ProbeActions for Daemon {
     fn list_filesystems(&mut self) -> Result<Vec<(Mountable, Vec<u8>)>> {
-        listing::filesystems(&self.devices, &self.workers)
+        listing::filesystems(self.superblocks())
     }
 
     fn vfs_type(&mut self, mountable: Mountable) -> Result<String> {
-        superblock::kind(mountable.device())
+        self.superblocks().kind(mountable.device())
     }
 
     fn vfs_label(&mut self, mountable: Mountable) -> Result<Vec<u8>> {
         let device = mountable.device();
         // The tools know labels of mounted filesystems that are not on the device yet.
-        let tool = match superblock::kind(device)?.as_str() {
+        let tool = match self.superblocks().kind(device)?.as_str() {
             "btrfs" if self.feature_available(Feature::Btrfs) => {
                 Command::new("btrfs").args(["filesystem", "label"])
             }
             "ntfs" if self.feature_available(Feature::Ntfsprogs) => Command::new("ntfslabel"),
-            _ => return Ok(superblock::tag(device, "LABEL")?.unwrap_or_default()),
+            _ => return Ok(self.superblocks().tag(device, "LABEL")?.unwrap_or_default()),
         };
         // ntfslabel does not know `--`; a device's path is no option.
         let mut label = tool.arg(device.path()).run().context(device)?.stdout;
@@ -44,13 +44,16 @@ impl ProbeActions for Daemon {
     }
 
     fn vfs_uuid(&mut self, mountable: Mountable) -> Result<String> {
-        let uuid = superblock::tag(mountable.device(), "UUID")?.unwrap_or_default();
+        let uuid = self
+            .superblocks()
+            .tag(mountable.device(), "UUID")?
+            .unwrap_or_default();
         Ok(String::from_utf8_lossy(&uuid).into_owned())
     }
 
     fn vfs_minimum_size(&mut self, mountable: Mountable) -> Result<i64> {
         let device = mountable.device();
-        match superblock::kind(device)?.as_str() {
+        match self.superblocks().kind(device)?.as_str() {
             kind if superblock::is_ext(kind) => minimum_size::ext(&self.devices, device),
             "ntfs" => minimum_size::ntfs(device),
             "btrfs" => minimum_size::btrfs(device, &self.must_be_mounted(device)?),
@@ -79,7 +82,7 @@ impl ProbeActions for Daemon {
     }
 
     fn blkid(&mut self, device: Device) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
-        superblock::all(&device)
+        self.superblocks().all(&device)
     }
 
     fn statvfs(&mut self, path: GuestPath) -> Result<Statvfs> {

@@ -1,122 +1,193 @@
 //! What is on a device, as libblkid sees it.
 
+mod program;
+
+use std::fs::File;
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
+use nix::sys::stat::{major, minor};
+use protocol::api::worker_blkid::BlkidClient;
 use protocol::{Context, Device, Error, Result};
 
-use crate::command::Command;
+use super::mapper;
+use crate::daemon::Daemon;
 use crate::devices::Devices;
+use crate::logging;
+use crate::worker::Workers;
 
-/// blkid's exit status for "nothing found".
-const NOTHING: i32 = 2;
+type Tags = Vec<(Vec<u8>, Vec<u8>)>;
 
-/// blkid without its cache, which may be older than what is on the device.
-fn blkid() -> Command {
-    Command::new("blkid").args(["-c", "/dev/null"])
+/// Reads what is on devices, through libblkid in its worker; the `blkid` program does where the
+/// appliance has no libblkid.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Superblocks<'a> {
+    devices: &'a Devices,
+    workers: &'a Workers,
 }
 
-/// One of the tags that libblkid finds, such as `TYPE` or `UUID`.
-///
-/// # Errors
-///
-/// When blkid fails.
-pub(crate) fn tag(device: &Device, tag: &str) -> Result<Option<Vec<u8>>> {
-    let mut output = blkid()
-        .args(["-o", "value", "-s", tag])
-        .operands([device.path()])
-        .output()?;
-    match output.code {
-        0 => {
-            if output.stdout.last() == Some(&b'\n') {
-                output.stdout.pop();
-            }
-            Ok(Some(output.stdout))
+impl Daemon {
+    /// What is on devices.
+    pub(crate) fn superblocks(&self) -> Superblocks<'_> {
+        Superblocks {
+            devices: &self.devices,
+            workers: &self.workers,
         }
-        NOTHING => Ok(None),
-        code => Err(Error::new(format!(
-            "{device}: {} (blkid returned {code})",
-            output.message()
-        ))),
     }
 }
 
-/// The type of what is on a device; empty if it is nothing that is known.
-///
-/// # Errors
-///
-/// When blkid fails.
-pub(crate) fn kind(device: &Device) -> Result<String> {
-    let kind = tag(device, "TYPE")?.unwrap_or_default();
-    Ok(String::from_utf8_lossy(&kind).into_owned())
-}
-
-/// The types of what is on several devices, found in one go; empty where it is
-/// nothing that is known.
-///
-/// # Errors
-///
-/// When blkid cannot be run.
-pub(crate) fn kinds(devices: &[Device]) -> Result<Vec<String>> {
-    if devices.is_empty() {
-        return Ok(Vec::new());
+impl<'a> Superblocks<'a> {
+    /// The devices of the appliance.
+    pub(crate) fn devices(&self) -> &'a Devices {
+        self.devices
     }
-    // Its exit status only says whether all of them are known.
-    let output = blkid()
-        .args(["-o", "export", "-s", "TYPE"])
-        .operands(devices.iter().map(Device::path))
-        .output()?;
-    let text = String::from_utf8_lossy(&output.stdout);
-    let found: Vec<(u64, &str)> = text
-        .split("\n\n")
-        .filter_map(|block| {
-            let field = |name: &str| {
-                block
-                    .lines()
-                    .find_map(|line| line.strip_prefix(name)?.strip_prefix('='))
-            };
-            // It prefers names of its own, such as those of device-mapper.
-            Some((number(field("DEVNAME")?)?, field("TYPE")?))
-        })
-        .collect();
-    Ok(devices
-        .iter()
-        .map(|device| {
-            let number = number(device.as_str());
-            found
-                .iter()
-                .find(|(other, _)| Some(*other) == number)
-                .map_or_else(String::new, |(_, kind)| (*kind).to_owned())
-        })
-        .collect())
+
+    /// The processes that read them.
+    pub(crate) fn workers(&self) -> &'a Workers {
+        self.workers
+    }
+
+    /// The type of what is on a device; empty if it is nothing that is known.
+    ///
+    /// # Errors
+    ///
+    /// When the device cannot be read.
+    pub(crate) fn kind(&self, device: &Device) -> Result<String> {
+        let kind = self.tag(device, "TYPE")?.unwrap_or_default();
+        Ok(String::from_utf8_lossy(&kind).into_owned())
+    }
+
+    /// One of the tags that libblkid finds, such as `TYPE` or `UUID`.
+    ///
+    /// # Errors
+    ///
+    /// When the device cannot be read.
+    pub(crate) fn tag(&self, device: &Device, tag: &str) -> Result<Option<Vec<u8>>> {
+        if mapper::is_private(device) {
+            return Ok(None);
+        }
+        let file = self.devices.open(device, OFlag::O_RDONLY)?;
+        let Some(mut worker) = self.workers.blkid()? else {
+            return program::tag(device, tag);
+        };
+        let tags = BlkidClient(&mut *worker)
+            .find(file.as_fd())
+            .context(device)?;
+        Ok(tags
+            .into_iter()
+            .find(|(name, _)| name == tag.as_bytes())
+            .map(|(_, value)| value))
+    }
+
+    /// The types of what is on several devices; empty where it is nothing that is known, or cannot
+    /// be read.
+    ///
+    /// # Errors
+    ///
+    /// When the `blkid` program cannot be run.
+    pub(crate) fn kinds(&self, devices: &[Device]) -> Result<Vec<String>> {
+        if !devices.is_empty() && self.workers.blkid()?.is_none() {
+            return program::kinds(devices);
+        }
+        let kind = |device| {
+            self.kind(device).unwrap_or_else(|error| {
+                logging::warning(format_args!("{error}"));
+                String::new()
+            })
+        };
+        Ok(devices.iter().map(kind).collect())
+    }
+
+    /// Everything that a thorough probe of a device finds, in the order and the form of the
+    /// `blkid` program.
+    ///
+    /// # Errors
+    ///
+    /// When nothing is found, or the signatures of several things.
+    pub(crate) fn all(&self, device: &Device) -> Result<Tags> {
+        let file = self.devices.open(device, OFlag::O_RDONLY)?;
+        let Some(mut worker) = self.workers.blkid()? else {
+            return program::all(device);
+        };
+        let mut client = BlkidClient(&mut *worker);
+        let place = Place::of(&file);
+        let mut tags = if mapper::is_private(device) {
+            Vec::new()
+        } else {
+            client
+                .find_all(file.as_fd(), place.is_none())
+                .context(device)?
+        };
+        if let Some(Place { start, size }) = place {
+            let (disk, _) = self.devices.split(device);
+            let disk = self.devices.open(&disk, OFlag::O_RDONLY)?;
+            tags.extend(
+                client
+                    .find_entry(disk.as_fd(), start, size)
+                    .context(device)?,
+            );
+        }
+        if tags.is_empty() {
+            return Err(Error::new(format!("{device}: nothing is recognised on it")));
+        }
+        for (_, value) in &mut tags {
+            *value = escaped(value);
+        }
+        let name = (b"DEVNAME".to_vec(), device.name().as_bytes().to_vec());
+        tags.insert(0, name);
+        Ok(tags)
+    }
 }
 
-fn number(path: &str) -> Option<u64> {
-    use std::os::unix::fs::MetadataExt;
-    std::fs::metadata(path).ok().map(|meta| meta.rdev())
+/// Where the kernel has a partition on its disk, in units of 512 bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Place {
+    start: i64,
+    size: i64,
 }
 
-/// Everything that a thorough probe of a device finds, in blkid's order.
-///
-/// # Errors
-///
-/// When blkid fails, or finds the signatures of several things.
-pub(crate) fn all(device: &Device) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
-    let out = blkid()
-        .args(["-p", "-i", "-o", "export"])
-        .operands([device.path()])
-        .run()?
-        .stdout;
-    Ok(out
-        .split(|&b| b == b'\n')
-        .filter_map(|line| {
-            let at = line.iter().position(|&b| b == b'=')?;
-            let (name, value) = (line.get(..at)?, line.get(at + 1..)?);
-            if name == b"DEVNAME" {
-                return Some((name.to_vec(), device.name().as_bytes().to_vec()));
+impl Place {
+    /// `None` if the device is no partition.
+    fn of(device: &File) -> Option<Self> {
+        let number = device.metadata().ok()?.rdev();
+        let dir = PathBuf::from(format!(
+            "/sys/dev/block/{}:{}",
+            major(number),
+            minor(number)
+        ));
+        let read = |name| {
+            let text = std::fs::read_to_string(dir.join(name)).ok()?;
+            text.trim_end().parse().ok()
+        };
+        read("partition")?;
+        Some(Self {
+            start: read("start")?,
+            size: read("size")?,
+        })
+    }
+}
+
+/// A value as the `blkid` program prints it for scripts.
+pub(crate) fn escaped(value: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(value.len());
+    for &byte in value {
+        if byte >= 0x80 {
+            out.extend(b"M-");
+        }
+        match byte & 0x7f {
+            low @ (..b' ' | 0x7f) => out.extend([b'^', low ^ 0x40]),
+            low => {
+                if b" \\\"'$`<>".contains(&low) {
+                    out.push(b'\\');
+                }
+                out.push(low);
             }
-            Some((name.to_vec(), value.to_vec()))
-        })
-        .collect())
+        }
+    }
+    out
 }
 
 /// Whether a type is of the ext family.

@@ -24,7 +24,7 @@ impl UpkeepActions for Daemon {
     fn set_label(&mut self, mountable: Mountable, label: &[u8]) -> Result<()> {
         let device = mountable.device();
         let text = OsStr::from_bytes(label);
-        let command = match superblock::kind(device)?.as_str() {
+        let command = match self.superblocks().kind(device)?.as_str() {
             kind if superblock::is_ext(kind) => return ext::set_label(device, label),
             "xfs" => {
                 // xfs_admin takes it for a wish to have none.
@@ -69,7 +69,7 @@ impl UpkeepActions for Daemon {
     }
 
     fn set_uuid(&mut self, device: Device, uuid: &str) -> Result<()> {
-        match superblock::kind(&device)?.as_str() {
+        match self.superblocks().kind(&device)?.as_str() {
             kind if superblock::is_ext(kind) => {
                 // tune2fs has meanings of its own for these.
                 if matches!(uuid, "clear" | "random" | "time") {
@@ -101,7 +101,7 @@ impl UpkeepActions for Daemon {
     }
 
     fn set_uuid_random(&mut self, device: Device) -> Result<()> {
-        match superblock::kind(&device)?.as_str() {
+        match self.superblocks().kind(&device)?.as_str() {
             kind if superblock::is_ext(kind) => ext::set_uuid(&device, "random"),
             "xfs" => xfs::administer()
                 .args(["-U", "generate"])

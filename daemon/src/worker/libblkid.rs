@@ -3,13 +3,30 @@
 
 use std::ffi::{CStr, c_char, c_int, c_longlong, c_ulonglong, c_void};
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::ptr::NonNull;
+use std::ptr::{NonNull, null};
 
 use nix::errno::Errno;
 use protocol::{Error, Result};
 
 use super::Library;
 use super::run::unusable;
+
+const BLKID_SUBLKS_LABEL: c_int = 1 << 1;
+const BLKID_SUBLKS_UUID: c_int = 1 << 3;
+const BLKID_SUBLKS_TYPE: c_int = 1 << 5;
+const BLKID_SUBLKS_SECTYPE: c_int = 1 << 6;
+const BLKID_SUBLKS_USAGE: c_int = 1 << 7;
+const BLKID_SUBLKS_VERSION: c_int = 1 << 8;
+/// Since version 2.39; older ones ignore it.
+const BLKID_SUBLKS_FSINFO: c_int = 1 << 11;
+
+/// What the program asks for without options.
+pub(super) const TAGS: c_int =
+    BLKID_SUBLKS_LABEL | BLKID_SUBLKS_UUID | BLKID_SUBLKS_TYPE | BLKID_SUBLKS_SECTYPE;
+
+/// What the program asks for in a low-level probe.
+pub(super) const ALL_TAGS: c_int =
+    TAGS | BLKID_SUBLKS_USAGE | BLKID_SUBLKS_VERSION | BLKID_SUBLKS_FSINFO;
 
 /// `blkid_probe`, `blkid_partlist`, `blkid_parttable`, `blkid_partition`
 type Handle = NonNull<c_void>;
@@ -23,6 +40,13 @@ type Nth = unsafe extern "C" fn(Handle, c_int) -> Option<Handle>;
 type Text = unsafe extern "C" fn(Handle) -> *const c_char;
 type Int = unsafe extern "C" fn(Handle) -> c_int;
 type Long = unsafe extern "C" fn(Handle) -> c_longlong;
+type Value = unsafe extern "C" fn(
+    Handle,
+    c_int,
+    *mut *const c_char,
+    *mut *const c_char,
+    *mut usize,
+) -> c_int;
 type Bits = unsafe extern "C" fn(Handle) -> c_ulonglong;
 
 /// The library.
@@ -56,7 +80,14 @@ functions! {
     new_probe: New = "blkid_new_probe";
     free_probe: Free = "blkid_free_probe";
     set_device: SetDevice = "blkid_probe_set_device";
+    device_size: Long = "blkid_probe_get_size";
     enable_superblocks: Switch = "blkid_probe_enable_superblocks";
+    set_superblocks_flags: Switch = "blkid_probe_set_superblocks_flags";
+    enable_topology: Switch = "blkid_probe_enable_topology";
+    safeprobe: Int = "blkid_do_safeprobe";
+    fullprobe: Int = "blkid_do_fullprobe";
+    values: Int = "blkid_probe_numof_values";
+    value: Value = "blkid_probe_get_value";
     enable_partitions: Switch = "blkid_probe_enable_partitions";
     get_partitions: Get = "blkid_probe_get_partitions";
     table: Get = "blkid_partlist_get_table";
@@ -180,6 +211,110 @@ impl Probe<'_> {
     }
 }
 
+/// What a search has come to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// Something was recognised.
+    Found,
+    /// Nothing was.
+    Nothing,
+    /// There are the signatures of several things.
+    Ambivalent,
+}
+
+/// What a search looks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Chains {
+    /// Superblocks, with these tags.
+    pub(super) superblocks: Option<c_int>,
+    /// Partition tables.
+    pub(super) partitions: bool,
+    /// How the device wants to be read.
+    pub(super) topology: bool,
+}
+
+/// Searches of a device.
+impl Probe<'_> {
+    /// The size of the device, in bytes.
+    pub(super) fn size(&self) -> i64 {
+        // SAFETY: the probe is there.
+        unsafe { (self.functions.device_size)(self.handle) }
+    }
+
+    /// Looks for all that there is, and takes care that it is only one thing.
+    ///
+    /// # Errors
+    ///
+    /// The errno of reading.
+    pub(super) fn safeprobe(&self, chains: Chains) -> Result<Outcome> {
+        self.search(chains, self.functions.safeprobe, "blkid_do_safeprobe")
+    }
+
+    /// Looks for the first of each kind.
+    ///
+    /// # Errors
+    ///
+    /// The errno of reading.
+    pub(super) fn fullprobe(&self, chains: Chains) -> Result<Outcome> {
+        self.search(chains, self.functions.fullprobe, "blkid_do_fullprobe")
+    }
+
+    fn search(&self, chains: Chains, function: Int, name: &str) -> Result<Outcome> {
+        let functions = self.functions;
+        let switches = [
+            (
+                functions.enable_superblocks,
+                c_int::from(chains.superblocks.is_some()),
+            ),
+            (
+                functions.set_superblocks_flags,
+                chains.superblocks.unwrap_or_default(),
+            ),
+            (functions.enable_partitions, c_int::from(chains.partitions)),
+            (functions.enable_topology, c_int::from(chains.topology)),
+        ];
+        for (switch, value) in switches {
+            // SAFETY: the probe is there.
+            check(unsafe { switch(self.handle, value) }, name)?;
+        }
+        Errno::clear();
+        // SAFETY: the probe is there, with its device.
+        match unsafe { function(self.handle) } {
+            0 => Ok(Outcome::Found),
+            1 => Ok(Outcome::Nothing),
+            -2 => Ok(Outcome::Ambivalent),
+            failed => check(failed, name).map(|()| Outcome::Nothing),
+        }
+    }
+
+    /// What the last search has found, in the order of the library.
+    pub(super) fn values(&self) -> Vec<(Vec<u8>, Vec<u8>)> {
+        // SAFETY: the probe is there.
+        let count = unsafe { (self.functions.values)(self.handle) };
+        (0..count).filter_map(|number| self.value(number)).collect()
+    }
+
+    fn value(&self, number: c_int) -> Option<(Vec<u8>, Vec<u8>)> {
+        let (mut name, mut data, mut len) = (null(), null(), 0);
+        // SAFETY: the probe is there, and the pointers are to variables.
+        let wrong =
+            unsafe { (self.functions.value)(self.handle, number, &mut name, &mut data, &mut len) };
+        if wrong != 0 || name.is_null() || data.is_null() {
+            return None;
+        }
+        // SAFETY: the probe keeps the name, which is a string, and `len` bytes of data.
+        let (name, data) = unsafe {
+            (
+                CStr::from_ptr(name).to_bytes(),
+                std::slice::from_raw_parts(data.cast::<u8>(), len),
+            )
+        };
+        // A string has its NUL in its length, and maybe more than one.
+        let data = data.split(|&byte| byte == 0).next().unwrap_or_default();
+        Some((name.to_vec(), data.to_vec()))
+    }
+}
+
 /// A partition table, as long as the probe is there.
 pub(super) struct Table<'a> {
     functions: &'a Functions,
@@ -202,16 +337,20 @@ impl<'a> Table<'a> {
 
     /// The partitions that are in this table itself.
     pub(super) fn partitions(&self) -> impl Iterator<Item = Partition<'a>> {
-        let (functions, list, table) = (self.functions, self.list, self.handle);
+        let table = self.handle;
+        self.all_partitions()
+            .filter(move |partition| partition.table() == Some(table))
+    }
+
+    /// The partitions that are in this table, and in tables inside its partitions.
+    pub(super) fn all_partitions(&self) -> impl Iterator<Item = Partition<'a>> {
+        let (functions, list) = (self.functions, self.list);
         // SAFETY: the probe is there.
         let count = unsafe { (functions.count)(list) };
         (0..count).filter_map(move |n| {
             // SAFETY: the probe is there, and has as many partitions.
-            unsafe {
-                let handle = (functions.partition)(list, n)?;
-                ((functions.table_of)(handle) == Some(table))
-                    .then_some(Partition { functions, handle })
-            }
+            let handle = unsafe { (functions.partition)(list, n) }?;
+            Some(Partition { functions, handle })
         })
     }
 }
@@ -223,6 +362,19 @@ pub(super) struct Partition<'a> {
 }
 
 impl Partition<'_> {
+    fn table(&self) -> Option<Handle> {
+        // SAFETY: the probe is there.
+        unsafe { (self.functions.table_of)(self.handle) }
+    }
+
+    /// The kind of table that it is in.
+    pub(super) fn scheme(&self) -> Vec<u8> {
+        self.table().map_or(Vec::new(), |table| {
+            // SAFETY: the probe is there.
+            text(unsafe { (self.functions.table_kind)(table) })
+        })
+    }
+
     /// Its number.
     pub(super) fn number(&self) -> i32 {
         // SAFETY: the probe is there.
