@@ -77,6 +77,27 @@ assert g.ls("/many") == sorted(names[:50])
 assert len(g.readdir("/many")) == 52
 assert [status["st_size"] for status in g.lstatnslist("/many", names[:50])] == [0] * 50
 
+# What runs programs of the appliance on the guest's files, or its kernel.
+assert g.feature_available(["inotify", "rsync", "selinuxrelabel"])
+g.inotify_init(0)
+watch = g.inotify_add_watch("/many", 0x100)
+g.rsync("/many/", "/copy", archive=True, deletedest=True)
+assert g.ls("/copy") == g.ls("/many")
+g.touch("/many/new")
+g.mkdir("/many/directory")
+events = g.inotify_read()
+assert [(event["in_wd"], event["in_name"]) for event in events] == [
+    (watch, "new"),
+    (watch, "directory"),
+], events
+g.inotify_close()
+g.write("/contexts", "/copy(/.*)? system_u:object_r:copy_t:s0\n")
+g.selinux_relabel("/contexts", "/copy")
+label = g.getxattr(f"/copy/{names[7]}", "security.selinux")
+assert label.rstrip(b"\0") == b"system_u:object_r:copy_t:s0", label
+g.write("/elf", b"\x7fELF\x02\x01\x01" + bytes(9) + b"\x03\0\xb7\0\x01" + bytes(43))
+assert g.file_architecture("/elf") == "aarch64"
+
 # Files stream both ways, with progress that never runs backwards.
 seen = []
 events = g.set_event_callback(
