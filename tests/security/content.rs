@@ -8,7 +8,8 @@ use conformance::{ClientError, Direct};
 use protocol::api::{
     CompressOutOptions, CopyDeviceToFileOptions, CopyFileToDeviceOptions, CopyFileToFileOptions,
     CpioOutOptions, FstrimOptions, GlobExpandOptions, GrepOptions, MksquashfsOptions,
-    RemountOptions, RsyncOptions, SetE2attrsOptions, TarInOptions, TarOutOptions, UmountOptions,
+    RemountOptions, RsyncOptions, SelinuxRelabelOptions, SetE2attrsOptions, SetfilesOptions,
+    TarInOptions, TarOutOptions, UmountOptions,
 };
 
 use crate::hostile::{Attack, Hostile, sent, told};
@@ -116,9 +117,35 @@ const ATTRIBUTES: &[Attack] = &[
     ("get_e2generation", |d, p| told(d.get_e2generation(p))),
     ("set_e2generation", |d, p| told(d.set_e2generation(p, 7))),
     ("statvfs", |d, p| told(d.statvfs(p))),
+    ("selinux_relabel by", |d, p| {
+        let options = SelinuxRelabelOptions::default();
+        told(d.selinux_relabel(p, "/", &options))
+    }),
+    ("selinux_relabel", |d, p| {
+        d.internal_write("/labels", b"/.* a:b:evil:s0\n")
+            .expect("write");
+        let options = SelinuxRelabelOptions::default();
+        told(d.selinux_relabel("/labels", p, &options))
+    }),
+    ("setfiles excludes", |d, p| {
+        d.internal_write("/labels", b"/.* a:b:evil:s0\n")
+            .expect("write");
+        let options = SetfilesOptions {
+            force: Some(true),
+            excludes: Some(vec![p.as_bytes()]),
+        };
+        told(d.setfiles("/labels", &["/"], &options))
+    }),
 ];
 
 const SEARCHES: &[Attack] = &[
+    ("file_architecture", |d, p| told(d.file_architecture(p))),
+    ("inotify_add_watch", |d, p| {
+        d.inotify_init(0).expect("inotify_init");
+        let watched = told(d.inotify_add_watch(p, 0xfff));
+        d.inotify_close().expect("inotify_close");
+        watched
+    }),
     ("glob_expand", |d, p| {
         let options = GlobExpandOptions::default();
         told(d.glob_expand(&format!("{p}/*"), &options))
