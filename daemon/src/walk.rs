@@ -7,7 +7,7 @@
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use nix::dir::{Dir, Type};
+use nix::dir::{Dir, OwningIter, Type};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, openat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
@@ -35,7 +35,9 @@ struct Level {
     /// `None` while the directory is closed to save descriptors.
     fd: Option<OwnedFd>,
     identity: (u64, u64),
-    /// What is still to come, the next one last.
+    /// What is still to come, read as it is asked for: a directory may be large.
+    stream: Option<OwningIter>,
+    /// The same of a directory that is closed, the next one last.
     names: Vec<Name>,
     current: Option<Name>,
     /// Length of the path of this directory.
@@ -109,7 +111,10 @@ impl Walk {
             self.descend_into_current()?;
         }
         while let Some(level) = self.levels.last_mut() {
-            level.current = level.names.pop();
+            level.current = level.next_name().with_context(|| {
+                String::from_utf8_lossy(self.path.get(..level.prefix).unwrap_or_default())
+                    .into_owned()
+            })?;
             if level.current.is_some() {
                 return self.current();
             }
@@ -163,7 +168,7 @@ impl Walk {
         self.levels.push(level);
         let far = self.levels.len().checked_sub(OPEN_LEVELS);
         if let Some(far) = far.and_then(|at| self.levels.get_mut(at)) {
-            far.fd = None;
+            far.close()?;
         }
         Ok(())
     }
@@ -201,26 +206,45 @@ impl Level {
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let fd = openat(parent, name, flags, Mode::empty())?;
         let stat = fstat(&fd)?;
-        let mut dir = Dir::from_fd(fd.try_clone()?)?;
-        let mut names = Vec::new();
-        for entry in dir.iter() {
-            let entry = entry?;
-            let name = entry.file_name();
-            if !matches!(name.to_bytes(), b"." | b"..") {
-                names.push(Name {
-                    name: name.to_owned(),
-                    kind: entry.file_type(),
-                });
-            }
-        }
-        names.reverse();
+        let stream = Dir::from_fd(fd.try_clone()?)?.into_iter();
         Ok(Self {
             fd: Some(fd),
             identity: (stat.st_dev, stat.st_ino),
-            names,
+            stream: Some(stream),
+            names: Vec::new(),
             current: None,
             prefix,
         })
+    }
+
+    fn next_name(&mut self) -> nix::Result<Option<Name>> {
+        let Some(stream) = &mut self.stream else {
+            return Ok(self.names.pop());
+        };
+        for entry in stream {
+            let entry = entry?;
+            let name = entry.file_name();
+            if !matches!(name.to_bytes(), b"." | b"..") {
+                return Ok(Some(Name {
+                    name: name.to_owned(),
+                    kind: entry.file_type(),
+                }));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Gives up the descriptors, and keeps what they were for.
+    fn close(&mut self) -> nix::Result<()> {
+        let mut names = Vec::new();
+        while let Some(name) = self.next_name()? {
+            names.push(name);
+        }
+        names.reverse();
+        self.names = names;
+        self.stream = None;
+        self.fd = None;
+        Ok(())
     }
 }
 

@@ -81,6 +81,8 @@ fn grow(read: impl Fn(&mut [u8]) -> rustix::io::Result<usize>) -> nix::Result<Ve
         match read(&mut buffer) {
             Ok(len) => {
                 buffer.truncate(len);
+                // A file can have thousands of short values.
+                buffer.shrink_to_fit();
                 return Ok(buffer);
             }
             // Both lists and values are at most 64 KiB.

@@ -2,6 +2,8 @@
 
 mod access;
 mod archives;
+mod attributes;
 mod relabel;
 mod rsync;
+mod sizes;
 mod trees;

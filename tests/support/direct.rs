@@ -182,6 +182,19 @@ impl Direct {
         children(self.id())
     }
 
+    /// The most memory that the daemon has had at a time, in bytes.
+    ///
+    /// # Panics
+    ///
+    /// When the daemon has ended.
+    pub fn peak_memory(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.id());
+        let status = std::fs::read_to_string(path).expect("status");
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kib = peak.and_then(|peak| peak.trim().strip_suffix(" kB"));
+        1024 * kib.and_then(|kib| kib.parse::<u64>().ok()).expect("VmHWM")
+    }
+
     /// What the daemon has written to stderr so far.
     pub fn stderr(&self) -> String {
         let mut bytes = Vec::new();

@@ -12,6 +12,7 @@ use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{Mode, SFlag, fstat, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 use protocol::api::{DirectoriesActions, Dirent, MktempOptions};
+use protocol::wire::MESSAGE_MAX;
 use protocol::xdr::Encoder;
 use protocol::{Context, Error, FileOut, FileSender, GuestPath, Result, Sent};
 
@@ -286,7 +287,7 @@ fn send_entries(
 fn long_listing(guest: &Guest, path: &GuestPath, flags: &str) -> Result<Vec<u8>> {
     let resolved = guest.resolve(path)?;
     let handle = guest.handle(&resolved)?;
-    let command = Command::new("ls").arg(flags);
+    let command = Command::new("ls").arg(flags).stdout_limit(MESSAGE_MAX);
     let out = if file_type(&fstat(&handle).context(path)?) == SFlag::S_IFDIR {
         command.cwd(&handle).run()?
     } else {
