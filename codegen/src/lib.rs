@@ -199,13 +199,21 @@ pub fn check_repository(root: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Compiles the IDL directory `idl` into what the wire tests include.
+/// Compiles the IDL directory `idl` into what the wire tests and the security
+/// tests include.
 ///
 /// # Errors
 ///
 /// As for [`compile`].
 pub fn compile_cases(idl: &Path, out: &Path) -> anyhow::Result<()> {
     println!("cargo::rerun-if-changed={}", idl.display());
-    let path = out.join("cases.rs");
-    std::fs::write(&path, emit::cases(&load(idl)?)?).with_context(|| path.display().to_string())
+    let model = load(idl)?;
+    for (name, text) in [
+        ("cases.rs", emit::cases(&model)?),
+        ("escapes.rs", emit::escapes(&model)?),
+    ] {
+        let path = out.join(name);
+        std::fs::write(&path, text).with_context(|| path.display().to_string())?;
+    }
+    Ok(())
 }

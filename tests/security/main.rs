@@ -4,4 +4,5 @@ mod access;
 mod archives;
 mod content;
 mod damaged;
+mod escape;
 mod hostile;

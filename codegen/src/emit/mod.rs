@@ -6,6 +6,7 @@
 mod cases;
 mod client;
 mod driver;
+mod escapes;
 pub mod fixtures;
 mod names;
 mod reference;
@@ -27,6 +28,7 @@ use crate::model::{Doc, Model, Module};
 
 pub use cases::cases;
 pub use driver::{driver, entries};
+pub use escapes::escapes;
 pub use names::module_file;
 pub use reference::reference;
 pub use skeleton::skeleton;

@@ -20,6 +20,7 @@ use crate::archive::{
     initrd,
 };
 use crate::command::Command;
+use crate::guest::View;
 
 impl ArchivesActions for Daemon {
     fn tar_in(
@@ -145,7 +146,7 @@ impl ArchivesActions for Daemon {
     ) -> Result<Sent> {
         let excludes = options.excludes.unwrap_or_default();
         archive::check_patterns("mksquashfs", &excludes)?;
-        let top = super::open_directory(&self.guest, &path)?;
+        let top = View::new(&super::open_directory(&self.guest, &path)?).context(&path)?;
         let image = scratch_file()?;
         let mut command = Command::new("mksquashfs").cwd(&top).arg(".");
         let target = command.fd(&image);

@@ -52,6 +52,10 @@ impl BtrfsSubvolumeActions for Daemon {
         options: BtrfsSubvolumeCreateOptions<'_>,
     ) -> Result<()> {
         let place = self.new_volume(&dest, None)?;
+        if place.stat().is_ok() {
+            // The program would look where a link leads in the appliance. Like it, without an errno.
+            return Err(Error::new(format!("{dest}: there is such a name already")));
+        }
         let mut command = Command::new("btrfs").args(["subvolume", "create"]);
         if let Some(group) = options.qgroupid {
             command = command.args(["-i", group]);

@@ -2,15 +2,13 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::path::PathBuf;
 
 use nix::errno::Errno;
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
-use nix::unistd::mkdtemp;
+use nix::mount::{MsFlags, mount};
 use protocol::{Context, Device, Error, Mountable, Result};
 
 use crate::command::Command;
-use crate::logging;
+use crate::scratch::MountPoint;
 
 /// A subvolume, as `btrfs subvolume list` shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,9 +41,7 @@ pub(super) fn mount_option(mountable: &Mountable) -> Result<Vec<u8>> {
 
 /// A btrfs filesystem that is mounted outside the guest for a moment.
 #[derive(Debug)]
-pub(crate) struct Scratch {
-    directory: PathBuf,
-}
+pub(crate) struct Scratch(MountPoint);
 
 impl Scratch {
     /// Mounts the default subvolume of `device`, to be looked at only.
@@ -54,7 +50,7 @@ impl Scratch {
     ///
     /// The errno of mount(2).
     pub(crate) fn mount(device: &Device) -> Result<Self> {
-        let scratch = Self::new()?;
+        let scratch = Self(MountPoint::new()?);
         match scratch.attach(device, MsFlags::MS_RDONLY) {
             // It is mounted in the guest for writing, and the kernel wants both alike.
             Err(Errno::EBUSY) => scratch.attach(device, MsFlags::empty()),
@@ -70,21 +66,16 @@ impl Scratch {
     ///
     /// The errno of mount(2).
     pub(crate) fn mount_writable(device: &Device) -> Result<Self> {
-        let scratch = Self::new()?;
+        let scratch = Self(MountPoint::new()?);
         scratch.attach(device, MsFlags::empty()).context(device)?;
         Ok(scratch)
-    }
-
-    fn new() -> Result<Self> {
-        let directory = mkdtemp("/tmp/btrfsXXXXXX").context("/tmp")?;
-        Ok(Self { directory })
     }
 
     fn attach(&self, device: &Device, flags: MsFlags) -> nix::Result<()> {
         let flags = flags | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
         mount(
             Some(device.path()),
-            &self.directory,
+            self.0.path(),
             Some("btrfs"),
             flags,
             None::<&str>,
@@ -97,25 +88,7 @@ impl Scratch {
     ///
     /// The errno of open(2).
     pub(crate) fn open(&self) -> Result<File> {
-        File::open(&self.directory).context(self.directory.display())
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        match umount2(&self.directory, MntFlags::MNT_DETACH) {
-            // EINVAL: it was never mounted.
-            Ok(()) | Err(Errno::EINVAL) => {}
-            Err(errno) => {
-                logging::warning(format_args!(
-                    "umount: {}: {errno}",
-                    self.directory.display()
-                ));
-            }
-        }
-        if let Err(error) = std::fs::remove_dir(&self.directory) {
-            logging::warning(format_args!("rmdir: {}: {error}", self.directory.display()));
-        }
+        File::open(self.0.path()).context(self.0.path().display())
     }
 }
 

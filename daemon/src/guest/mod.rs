@@ -10,8 +10,10 @@ pub(crate) mod inotify;
 mod inspection;
 mod resolve;
 mod tree;
+mod view;
 
 #[cfg(test)]
 mod tests;
 
 pub use tree::{Guest, Place, descriptor_path, file_type, reopen};
+pub(crate) use view::View;

@@ -1,0 +1,69 @@
+//! A directory of the guest as programs may see it that walk through it by
+//! names.
+//!
+//! What such a program found to be a directory can be a link by the time it
+//! goes on, if somebody changes the guest meanwhile; and a link leads to the
+//! appliance, which is the program's own root. So the directory is mounted a
+//! second time, in a way that no link on it is ever followed.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use nix::fcntl::{OFlag, open};
+use nix::mount::{MsFlags, mount};
+use nix::sys::stat::Mode;
+use protocol::{Context, Result};
+
+use super::descriptor_path;
+use crate::mounts;
+use crate::scratch::MountPoint;
+
+/// `MS_NOSYMFOLLOW` of Linux 5.10, which older kernels pass over.
+const NO_LINKS: MsFlags = MsFlags::from_bits_retain(256);
+
+/// A directory and everything mounted below it, read-only and without a link
+/// that is followed, for as long as this is there.
+#[derive(Debug)]
+pub(crate) struct View {
+    directory: OwnedFd,
+    /// Goes last: it unmounts.
+    _point: MountPoint,
+}
+
+impl View {
+    /// Mounts `directory` a second time.
+    ///
+    /// # Errors
+    ///
+    /// The errno of mount(2).
+    pub(crate) fn new(directory: &OwnedFd) -> Result<Self> {
+        let point = MountPoint::new()?;
+        let from = descriptor_path(directory);
+        remount(
+            Some(&from),
+            point.path(),
+            MsFlags::MS_BIND | MsFlags::MS_REC,
+        )?;
+        let flags = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY;
+        let flags = flags | MsFlags::MS_NODEV | MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC | NO_LINKS;
+        for mounted in mounts::below(point.path())? {
+            remount(None, &mounted.mountpoint, flags)?;
+        }
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let directory = open(point.path(), flags, Mode::empty()).context(point.path().display())?;
+        Ok(Self {
+            directory,
+            _point: point,
+        })
+    }
+}
+
+impl AsFd for View {
+    fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
+        self.directory.as_fd()
+    }
+}
+
+fn remount(from: Option<&Path>, to: &Path, flags: MsFlags) -> Result<()> {
+    mount(from, to, None::<&str>, flags, None::<&str>).context(to.display())
+}

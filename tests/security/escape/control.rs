@@ -1,0 +1,268 @@
+//! That the matrix can fail, and that it reaches what it is for.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::process::Command;
+
+use nix::mount::{MsFlags, mount};
+use rustix::fs::{XattrFlags, lsetxattr};
+
+use super::guest::{Fixture, clear};
+use super::matrix::{Pair, selected};
+use super::positions::{Kind, Position, positions};
+use super::values::filtered;
+use super::world::{Root, Setting, World};
+
+/// What must be noticed of calls that do reach the canary.
+const NOTICED: &[(&str, &str, &str, &str)] = &[
+    ("pread", "path", "/other/leak/file", "let out CANARY"),
+    ("exists", "path", "/other/leak/file", "told that"),
+    ("filesize", "file", "/other/leak/file", "told that"),
+    ("statns", "path", "/other/leak/file", "let out 918273"),
+    ("lgetxattrs", "path", "/other/leak/file", "let out CANARY"),
+    ("checksum", "path", "/other/leak/file", "read or changed"),
+    ("hexdump", "path", "/other/leak/file", "let out"),
+    ("grep", "path", "/other/leak/file", "let out CANARY"),
+    ("ls0", "dir", "/other/leak/dir", "let out CANARY"),
+    (
+        "download",
+        "remotefilename",
+        "/other/leak/file",
+        "let out CANARY",
+    ),
+    ("base64_out", "filename", "/other/leak/file", "let out Q0FO"),
+    ("compress_out", "file", "/other/leak/file", "let out CANARY"),
+    ("tar_out", "directory", "/other/leak", "let out"),
+    ("tgz_out", "directory", "/other/leak", "let out"),
+    ("txz_out", "directory", "/other/leak", "let out"),
+    ("cpio_out", "directory", "/other/leak", "let out"),
+    ("mksquashfs", "path", "/other/leak", "let out"),
+    (
+        "cp",
+        "src",
+        "/other/leak/file",
+        "CANARY is now in the guest",
+    ),
+    (
+        "mount_loop",
+        "file",
+        "/other/leak/image",
+        "CANARY is now in the guest",
+    ),
+    (
+        "mkdir",
+        "path",
+        "/other/leak/new",
+        "changed what is outside",
+    ),
+    (
+        "chmod",
+        "path",
+        "/other/leak/file",
+        "changed what is outside",
+    ),
+    (
+        "truncate",
+        "path",
+        "/other/leak/file",
+        "changed what is outside",
+    ),
+    ("download", "remotefilename", "/dev/sdb", "let out CANARY"),
+    (
+        "upload",
+        "remotefilename",
+        "/dev/sdb",
+        "changed another guest's disk",
+    ),
+    (
+        "copy_file_to_device",
+        "src",
+        "/other/leak/file",
+        "is now on another disk",
+    ),
+];
+
+/// With a way out that no daemon can close: a directory of the guest that is
+/// the canary's own.
+#[test]
+fn a_way_out_is_noticed() {
+    for (action, parameter, hostile, expected) in NOTICED {
+        let mut pair = Pair::new(Root::Ext4, false);
+        for world in pair.worlds_mut() {
+            fs::create_dir(world.guest().join("other/leak")).expect("mkdir");
+            if world.setting().canary {
+                let (from, to) = ("/outside", "/sysroot/other/leak");
+                let none = None::<&str>;
+                let bound = world.inside(|| mount(Some(from), to, none, MsFlags::MS_BIND, none));
+                bound.expect("a bind mount");
+            }
+            world.accept();
+        }
+        let mut all = positions().into_iter();
+        let position = all
+            .find(|position| {
+                (position.action.name.as_str(), position.parameter) == (*action, *parameter)
+            })
+            .unwrap_or_else(|| panic!("{action} has no '{parameter}'"));
+        let mut wrong = pair.attack(&position, hostile);
+        for world in pair.worlds_mut() {
+            wrong.extend(world.audit());
+        }
+        assert!(
+            wrong.iter().any(|wrong| wrong.contains(expected)),
+            "{position} with {hostile} was not noticed: {wrong:#?}"
+        );
+    }
+}
+
+/// Honest paths, one of which each action must be able to do something with.
+const HONEST: &[&str] = &[
+    "/own",
+    "/dir",
+    "/dir/empty",
+    "/link",
+    "/new",
+    "/",
+    "/other",
+    "/XXXXXX",
+    "/own.gz",
+    "/image",
+    "/initrd",
+    "/iso",
+    "/subvol",
+];
+
+/// Actions that do nothing in a sandbox with an honest path either, and why.
+const UNREACHED: &[(&str, &str)] = &[
+    ("swapon_file", "this machine would begin to use the file"),
+    ("swapoff_file", "no file is in use"),
+    ("btrfs_scrub_cancel", "no scrub runs"),
+    ("btrfs_scrub_resume", "no scrub was cancelled"),
+    ("btrfs_balance_cancel", "no balance runs"),
+    ("btrfs_balance_pause", "no balance runs"),
+    ("btrfs_balance_resume", "no balance was paused"),
+];
+
+/// Files that only some actions can do something with.
+fn special(world: &World) {
+    let root = world.guest();
+    let file = |name: &str, content: &[u8]| fs::write(root.join(name), content).expect(name);
+    file("own.gz", &filtered("gzip", &["-c"], b"own\n"));
+    let mut iso = vec![0; 40 << 10];
+    iso[0x8000..0x8007].copy_from_slice(b"\x01CD001\x01");
+    file("iso", &iso);
+    let initrd = [("x", "own\n"), ("TRAILER!!!", "")].map(|(name, content)| {
+        let header = format!("070701{:08x}{:08x}", 1, 0o100_644);
+        let sizes = format!(
+            "{:08x}{}{:08x}{:08x}",
+            content.len(),
+            "0".repeat(32),
+            name.len() + 1,
+            0
+        );
+        let mut entry = format!("{header}{}{sizes}{name}\0", "0".repeat(32)).into_bytes();
+        entry.resize(entry.len().next_multiple_of(4), 0);
+        entry.extend(content.as_bytes());
+        entry.resize(entry.len().next_multiple_of(4), 0);
+        entry
+    });
+    file("initrd", &initrd.concat());
+    lsetxattr(root.join("own"), "trusted.own", b"x", XattrFlags::empty()).expect("xattr");
+    if world.setting().root == Root::Btrfs {
+        // All but the first find that there is such a thing already.
+        for args in [
+            &["quota", "enable", "."][..],
+            &["subvolume", "create", "subvol"],
+            &["qgroup", "create", "1/100", "."],
+            &["qgroup", "create", "1/101", "."],
+        ] {
+            let mut btrfs = Command::new("btrfs");
+            btrfs.args(args).current_dir(&root).output().expect("btrfs");
+        }
+    }
+}
+
+/// The answers, if none of the honest paths led to a success.
+fn reach(world: &mut World, position: &Position) -> Result<(), String> {
+    let names = match position.kind {
+        Kind::Names => &["dir"],
+        _ => HONEST,
+    };
+    let mut answers = String::new();
+    for name in names {
+        special(world);
+        let answer = world.call(&position.action.name, &position.given(name));
+        if !world.tidy().1 {
+            *world = World::new(world.setting());
+        }
+        if answer.succeeded() {
+            return Ok(());
+        }
+        let _ = write!(answers, "\n    {name}: {}", answer.text());
+    }
+    Err(answers)
+}
+
+/// Otherwise the values of its other parameters make no sense, and the matrix
+/// would pass whatever the action did with a path.
+fn every_position_is_reached(root: Root) {
+    let mut world = World::new(Setting {
+        root,
+        canary: true,
+        decoy: true,
+    });
+    let mut answers: BTreeMap<(&str, &str), Result<(), String>> = BTreeMap::new();
+    for position in selected(|_| true) {
+        let feature = position.action.feature.as_deref();
+        if Root::of_feature(feature) != root || position.kind == Kind::Mountable {
+            continue;
+        }
+        let key = (position.action.name.as_str(), position.parameter);
+        if !matches!(answers.get(&key), Some(Ok(()))) {
+            answers.insert(key, reach(&mut world, &position));
+        }
+    }
+    let mut wrong = String::new();
+    for ((action, parameter), reached) in answers {
+        let known = UNREACHED.iter().any(|row| row.0 == action);
+        match reached {
+            Err(answers) if !known => {
+                let _ = writeln!(wrong, "{action}({parameter}) never succeeds: {answers}");
+            }
+            Ok(()) if known => {
+                let _ = writeln!(wrong, "{action}({parameter}) succeeds");
+            }
+            _ => {}
+        }
+    }
+    assert!(wrong.is_empty(), "\n{wrong}");
+}
+
+#[test]
+fn every_position_is_reached_on_ext4() {
+    every_position_is_reached(Root::Ext4);
+}
+
+#[test]
+fn every_position_is_reached_on_btrfs() {
+    every_position_is_reached(Root::Btrfs);
+}
+
+#[test]
+fn every_position_is_reached_on_xfs() {
+    every_position_is_reached(Root::Xfs);
+}
+
+#[test]
+fn clearing_leaves_nothing_behind() {
+    let scratch = tempfile::tempdir().expect("a scratch directory");
+    let fixture = Fixture {
+        decoy: true,
+        disk: 0,
+        image: Vec::new(),
+    };
+    fixture.build(scratch.path()).expect("build");
+    clear(scratch.path()).expect("clear");
+    assert_eq!(fs::read_dir(scratch.path()).expect("read").count(), 0);
+}

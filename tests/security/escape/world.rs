@@ -1,0 +1,421 @@
+//! A daemon with a hostile guest, and all that it must not touch.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{Read, Seek};
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{Duration, Instant};
+
+use conformance::{Direct, DiskSpec};
+use nix::mount::{MntFlags, umount2};
+use nix::sched::{CloneFlags, setns, unshare};
+use tempfile::TempDir;
+
+use super::answer::{Answer, Received};
+use super::canary::{CANARY, difference, leaked, plant, snapshot};
+use super::given::Given;
+use super::guest::{Fixture, State, clear, states};
+
+/// How long a call may take.
+const PATIENCE: Duration = Duration::from_secs(25);
+
+/// Which guest, and what is around it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Setting {
+    /// The filesystem of the guest's root.
+    pub(crate) root: Root,
+    /// There is something outside to be found.
+    pub(crate) canary: bool,
+    /// The guest has a directory of the canary's name.
+    pub(crate) decoy: bool,
+}
+
+/// The filesystem of a guest's root.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Root {
+    Ext4,
+    Btrfs,
+    Xfs,
+}
+
+impl Root {
+    /// Where an action with this feature has something to do.
+    pub(crate) fn of_feature(feature: Option<&str>) -> Self {
+        match feature {
+            Some("btrfs") => Self::Btrfs,
+            Some("xfs") => Self::Xfs,
+            _ => Self::Ext4,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Ext4 => "ext4",
+            Self::Btrfs => "btrfs",
+            Self::Xfs => "xfs",
+        }
+    }
+
+    /// A filesystem of its own: the kernel takes two of one UUID for the same.
+    fn format(self, image: &Path) {
+        let file = fs::File::create(image).expect("image");
+        file.set_len(self.size() << 20).expect("image size");
+        let quiet = if self == Self::Ext4 { "-qF" } else { "-q" };
+        let mut mkfs = Command::new(format!("/usr/sbin/mkfs.{}", self.name()));
+        let output = mkfs.arg(quiet).arg(image).output().expect("mkfs");
+        assert!(output.status.success(), "{mkfs:?}: {output:?}");
+    }
+
+    /// About the least that it can be made in, in MiB.
+    fn size(self) -> u64 {
+        match self {
+            Self::Ext4 => 16,
+            Self::Btrfs => 256,
+            Self::Xfs => 304,
+        }
+    }
+}
+
+/// Images that every world has a copy of.
+struct Templates {
+    directory: TempDir,
+}
+
+impl Templates {
+    fn get() -> &'static Self {
+        static TEMPLATES: OnceLock<Templates> = OnceLock::new();
+        TEMPLATES.get_or_init(Self::make)
+    }
+
+    fn make() -> Self {
+        let directory = tempfile::tempdir().expect("a scratch directory");
+        let tree = directory.path().join("tree");
+        fs::create_dir(&tree).expect("mkdir");
+        let made = Self { directory };
+        fs::write(tree.join("file"), "own content\n").expect("write");
+        std::os::unix::fs::symlink("/outside", tree.join("out")).expect("link");
+        made.ext2("other.img", &tree, 128);
+        made.ext2("sample.img", &tree, 128);
+        // Another guest's disk: both what is read from its beginning and what is in its files.
+        fs::write(tree.join("file"), CANARY.repeat(3)).expect("write");
+        fs::write(tree.join(CANARY), CANARY).expect("write");
+        made.ext2("canary.img", &tree, 128);
+        let mut image = fs::read(made.path("canary.img")).expect("image");
+        for (to, from) in image[..1024].iter_mut().zip(CANARY.bytes().cycle()) {
+            *to = from;
+        }
+        fs::write(made.path("canary.img"), image).expect("write");
+        made
+    }
+
+    fn ext2(&self, name: &str, tree: &Path, kib: u32) {
+        let mut mkfs = Command::new("/usr/sbin/mke2fs");
+        mkfs.args(["-q", "-F", "-t", "ext2", "-d"]).arg(tree);
+        mkfs.arg(self.path(name)).arg(kib.to_string());
+        let output = mkfs.output().expect("mke2fs");
+        assert!(output.status.success(), "{mkfs:?}: {output:?}");
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn copy(&self, name: &str, to: &Path) {
+        let mut cp = Command::new("cp");
+        cp.arg("--sparse=always").arg(self.path(name)).arg(to);
+        assert!(cp.status().expect("cp").success(), "{cp:?}");
+    }
+}
+
+/// Ends a call that takes too long, by hanging up.
+struct Watchdog {
+    deadline: Arc<Mutex<Option<Instant>>>,
+}
+
+impl Watchdog {
+    fn new(stream: UnixStream) -> Self {
+        let deadline = Arc::new(Mutex::new(None::<Instant>));
+        let watched = Arc::downgrade(&deadline);
+        std::thread::spawn(move || {
+            while let Some(deadline) = watched.upgrade() {
+                let late = deadline.lock().expect("deadline");
+                if late.is_some_and(|late| Instant::now() > late) {
+                    let _ = stream.shutdown(std::net::Shutdown::Both);
+                }
+                drop(late);
+                drop(deadline);
+                std::thread::sleep(Duration::from_millis(500));
+            }
+        });
+        Self { deadline }
+    }
+
+    fn set(&self, deadline: Option<Instant>) {
+        *self.deadline.lock().expect("deadline") = deadline;
+    }
+}
+
+/// A running daemon with its guest.
+pub(crate) struct World {
+    setting: Setting,
+    direct: Direct,
+    watchdog: Watchdog,
+    /// The daemon's own root.
+    root: PathBuf,
+    fixture: Fixture,
+    outside: BTreeMap<PathBuf, String>,
+    around: BTreeMap<PathBuf, String>,
+    guest: BTreeMap<PathBuf, State>,
+    mounts: String,
+    disk: Vec<u8>,
+    /// Goes last: the images.
+    _images: TempDir,
+}
+
+/// Directories of the sandbox that are this machine's, or the guest, or change by themselves.
+const NOT_AROUND: &[&str] = &[
+    "usr", "etc", "bin", "sbin", "lib", "lib32", "lib64", "libx32", "proc", "sys", "sysroot",
+    "outside", "run",
+];
+
+impl World {
+    pub(crate) fn new(setting: Setting) -> Self {
+        let templates = Templates::get();
+        let images = tempfile::tempdir().expect("a scratch directory");
+        let image = |name: &str| images.path().join(name);
+        setting.root.format(&image("root.img"));
+        for name in ["other.img", "sample.img", "canary.img"] {
+            templates.copy(name, &image(name));
+        }
+        if !setting.canary {
+            let size = fs::metadata(image("canary.img")).expect("image").len();
+            fs::write(image("canary.img"), vec![0; size as usize]).expect("write");
+        }
+        let disk = fs::read(image("canary.img")).expect("image");
+        let scratch = match setting.root {
+            Root::Ext4 => 1 << 20,
+            Root::Btrfs | Root::Xfs => setting.root.size() << 20,
+        };
+        let mut direct = Direct::start(&[
+            DiskSpec::Image(image("root.img")),
+            DiskSpec::Image(image("canary.img")),
+            DiskSpec::Blank(scratch),
+            DiskSpec::Image(image("other.img")),
+            DiskSpec::Image(image("sample.img")),
+        ]);
+        direct.mount("/dev/sda", "/").expect("mount");
+        direct.mkdir("/other").expect("mkdir");
+        direct.mount("/dev/sdd", "/other").expect("mount");
+        let stream = direct.stream().try_clone().expect("the channel");
+        let root = direct.root();
+        let rdev = fs::metadata(root.join("dev/sdb")).expect("sdb").rdev();
+        let fixture = Fixture {
+            decoy: setting.decoy,
+            disk: rdev,
+            image: fs::read(templates.path("sample.img")).expect("image"),
+        };
+        clear(&root.join("sysroot")).expect("an empty guest");
+        fixture.build(&root.join("sysroot")).expect("the guest");
+        if setting.canary {
+            plant(&root.join("outside"), &templates.path("canary.img"));
+        }
+        let mut world = Self {
+            setting,
+            direct,
+            watchdog: Watchdog::new(stream),
+            outside: snapshot(&root.join("outside")),
+            around: BTreeMap::new(),
+            guest: states(&root.join("sysroot")),
+            mounts: String::new(),
+            disk,
+            root,
+            fixture,
+            _images: images,
+        };
+        assert_eq!(world.outside.is_empty(), !setting.canary);
+        world.mounts = world.mounted();
+        world.around = world.surroundings();
+        world
+    }
+
+    /// The root of the guest's files.
+    pub(crate) fn guest(&self) -> PathBuf {
+        self.root.join("sysroot")
+    }
+
+    pub(crate) fn fixture(&self) -> &Fixture {
+        &self.fixture
+    }
+
+    /// Makes a call, and nothing else.
+    pub(crate) fn call(&mut self, action: &str, given: &Given) -> Answer {
+        self.watchdog.set(Some(Instant::now() + PATIENCE));
+        let mut sent = Received::default();
+        let result = super::call(&mut self.direct, action, given, &mut sent);
+        self.watchdog.set(None);
+        let result = result.unwrap_or_else(|| panic!("there is no call of '{action}'"));
+        Answer::new(result, &sent)
+    }
+
+    /// What is wrong with an answer, and outside of the guest, right after a call.
+    pub(crate) fn judge(&mut self, answer: &Answer) -> Vec<String> {
+        let mut wrong = Vec::new();
+        if let Answer::Broken(why) = answer {
+            wrong.push(format!("hangs, or has ended: {why}"));
+        }
+        let text = answer.text();
+        if let Some(secret) = leaked(&text) {
+            let text: String = text.chars().take(300).collect();
+            wrong.push(format!("let out {secret}: {text}"));
+        }
+        let outside = snapshot(&self.root.join("outside"));
+        if outside != self.outside {
+            let changes = difference(&self.outside, &outside).join("; ");
+            wrong.push(format!("read or changed what is outside: {changes}"));
+            self.outside = outside;
+        }
+        wrong
+    }
+
+    /// What a call has brought into the guest from outside; then makes the
+    /// guest anew if anything is different. The second is whether the world
+    /// can still be used.
+    pub(crate) fn tidy(&mut self) -> (Vec<String>, bool) {
+        let mut wrong = Vec::new();
+        let root = self.guest();
+        let now = states(&root);
+        for (name, state) in &now {
+            if self.guest.get(name) == Some(state) {
+                continue;
+            }
+            if let Some(secret) = leaked(&state.text).or_else(|| leaked(&name.to_string_lossy())) {
+                wrong.push(format!("{secret} is now in the guest: {}", name.display()));
+            }
+        }
+        let (wrongly_mounted, usable) = self.unmount();
+        wrong.extend(wrongly_mounted);
+        if !usable {
+            return (wrong, false);
+        }
+        if now != self.guest {
+            if self.fixture.rebuild(&root).is_err() {
+                return (wrong, false);
+            }
+            self.guest = states(&root);
+        }
+        (wrong, true)
+    }
+
+    /// Unmounts what has been mounted; tells of what is not in the guest. The
+    /// second is whether all is mounted that was.
+    fn unmount(&mut self) -> (Vec<String>, bool) {
+        let mut wrong = Vec::new();
+        let now = self.mounted();
+        if now == self.mounts {
+            return (wrong, true);
+        }
+        for line in now.lines().rev() {
+            if self.mounts.lines().any(|old| old == line) {
+                continue;
+            }
+            let place = line.split(' ').nth(4).unwrap_or_default();
+            if place != "/sysroot" && !place.starts_with("/sysroot/") {
+                wrong.push(format!("mounted something outside: {line}"));
+            }
+            let flags = MntFlags::MNT_DETACH | MntFlags::UMOUNT_NOFOLLOW;
+            // What is still there is noticed below.
+            let _ = self.inside(|| umount2(place, flags));
+        }
+        (wrong, self.mounted() == self.mounts)
+    }
+
+    /// Does something to the daemon's mounts.
+    pub(crate) fn inside(&self, act: impl FnOnce() -> nix::Result<()> + Send) -> nix::Result<()> {
+        let process = self.root.parent().expect("the daemon's process");
+        let namespace = fs::File::open(process.join("ns/mnt")).expect("the daemon's mounts");
+        std::thread::scope(|scope| {
+            let thread = scope.spawn(|| {
+                // Only a thread with a root of its own may change to other mounts.
+                unshare(CloneFlags::CLONE_FS)?;
+                setns(&namespace, CloneFlags::CLONE_NEWNS)?;
+                act()
+            });
+            thread.join().expect("a thread of the test")
+        })
+    }
+
+    /// The daemon's mounts as the kernel lists them.
+    fn mounted(&self) -> String {
+        let process = self.root.parent().expect("the daemon's process");
+        fs::read_to_string(process.join("mountinfo")).unwrap_or_default()
+    }
+
+    /// What is wrong everywhere else: takes longer, so for after many calls.
+    pub(crate) fn audit(&mut self) -> Vec<String> {
+        let mut wrong = Vec::new();
+        let around = self.surroundings();
+        if around != self.around {
+            let changes = difference(&self.around, &around).join("; ");
+            wrong.push(format!("changed the appliance: {changes}"));
+            self.around = around;
+        }
+        let mut disk = Vec::new();
+        let mut other = fs::File::open(self.root.join("dev/sdb")).expect("sdb");
+        other.rewind().expect("sdb");
+        other.read_to_end(&mut disk).expect("sdb");
+        if disk != self.disk {
+            wrong.push("changed another guest's disk".to_owned());
+            self.disk = disk;
+        }
+        let mut start = vec![0; 64 << 10];
+        let mut scratch = fs::File::open(self.root.join("dev/sdc")).expect("sdc");
+        scratch.read_exact(&mut start).expect("sdc");
+        if let Some(secret) = leaked(&String::from_utf8_lossy(&start)) {
+            wrong.push(format!("{secret} is now on another disk"));
+        }
+        wrong
+    }
+
+    /// Takes what is now for what should be.
+    pub(crate) fn accept(&mut self) {
+        self.mounts = self.mounted();
+        self.guest = states(&self.guest());
+        self.outside = snapshot(&self.root.join("outside"));
+    }
+
+    /// Everything in the daemon's root that is nobody else's. When it was read
+    /// does not count: the daemon may look at its own files.
+    fn surroundings(&self) -> BTreeMap<PathBuf, String> {
+        let mut found = BTreeMap::new();
+        for entry in fs::read_dir(&self.root).expect("the daemon's root") {
+            let name = entry.expect("entry").file_name();
+            if NOT_AROUND.iter().any(|other| name == *other) {
+                continue;
+            }
+            for (path, state) in snapshot(&self.root.join(&name)) {
+                if path.starts_with("lib/btrfs") {
+                    // Where btrfs keeps what it knows of scrubs.
+                    continue;
+                }
+                let is_directory = state.starts_with("mode 4");
+                let is_disk = state.starts_with("mode 6");
+                let state = state.split(" read ").next().unwrap_or_default();
+                // A directory's times change with a temporary file, a disk's with its content.
+                let state = match state.split_once(" links ") {
+                    Some((owner, _)) if is_directory || is_disk => owner,
+                    _ => state,
+                };
+                found.insert(Path::new(&name).join(path), state.to_owned());
+            }
+        }
+        found
+    }
+
+    pub(crate) fn setting(&self) -> Setting {
+        self.setting
+    }
+}
