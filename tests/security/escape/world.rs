@@ -60,7 +60,7 @@ impl Root {
         }
     }
 
-    /// A filesystem of its own: the kernel takes two of one UUID for the same.
+    /// Makes an image with such a filesystem.
     fn format(self, image: &Path) {
         let file = fs::File::create(image).expect("image");
         file.set_len(self.size() << 20).expect("image size");
@@ -109,6 +109,7 @@ impl Templates {
             *to = from;
         }
         fs::write(made.path("canary.img"), image).expect("write");
+        Root::Ext4.format(&made.path("ext4.img"));
         made
     }
 
@@ -187,7 +188,11 @@ impl World {
         let templates = Templates::get();
         let images = tempfile::tempdir().expect("a scratch directory");
         let image = |name: &str| images.path().join(name);
-        setting.root.format(&image("root.img"));
+        match setting.root {
+            Root::Ext4 => templates.copy("ext4.img", &image("root.img")),
+            // A filesystem of its own: the kernel takes two of one UUID for the same.
+            root => root.format(&image("root.img")),
+        }
         for name in ["other.img", "sample.img", "canary.img"] {
             templates.copy(name, &image(name));
         }
