@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
-use nix::mount::{MntFlags, umount2};
-use nix::sys::stat::{Mode, SFlag, fstat, mkdirat};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::sys::stat::{Mode, SFlag, fstat, mkdirat, stat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 use protocol::api::{
     InternalMountable, Mount9pOptions, MountActions, RemountOptions, UmountOptions,
@@ -20,12 +20,15 @@ use protocol::{Context, Device, DeviceOrPath, Error, GuestPath, Mountable, Resul
 use super::{mapper, volumes};
 use crate::command::Command;
 use crate::daemon::Daemon;
-use crate::guest::file_type;
+use crate::guest::{descriptor_path, file_type};
 use crate::mounts::{self, Mount};
+use crate::scratch::MountPoint;
 
 /// How `internal_parse_mountable` numbers the kinds.
 const KIND_DEVICE: i32 = 1;
 const KIND_BTRFS_VOLUME: i32 = 2;
+
+const NONE: Option<&str> = None;
 
 const NO_9P: &str = "9p support was removed in libguestfs 1.48";
 
@@ -66,15 +69,12 @@ impl MountActions for Daemon {
             other => other?,
         };
         let target = self.mountpoint(&mountpoint)?;
-        Command::new("mount")
+        let command = Command::new("mount")
             .args(["-o", "loop"])
             // As its stdin, a filesystem in user space does not keep the file open.
-            .stdin_file(image)
-            .cwd(&target)
-            .operands(["/proc/self/fd/0", "."])
-            .run()
+            .stdin_file(image);
+        attach(command, Path::new("/proc/self/fd/0"), &target, &mountpoint)
             .with_context(|| format!("{file} on {mountpoint}"))
-            .map(drop)
     }
 
     fn umount(&mut self, pathordevice: DeviceOrPath, options: UmountOptions) -> Result<()> {
@@ -148,23 +148,16 @@ impl MountActions for Daemon {
         };
         let target = self.guest.handle(&mountpoint)?;
         let place = self.in_appliance(&self.guest.resolve(&mountpoint)?);
-        let is_mountpoint = mounts::below(self.guest.sysroot())?
-            .iter()
-            .any(|mount| mount.mountpoint == place);
-        // Also keeps mount(8) from looking in the appliance's fstab.
-        if !is_mountpoint {
-            return Err(Error::with_errno(
-                Errno::EINVAL,
-                format!("{mountpoint}: {how}: not mounted"),
-            ));
-        }
-        Command::new("mount")
-            .args(["-o", how])
-            .cwd(&target)
-            .operands(["."])
-            .run()
+        let mounted = mounts::below(self.guest.sysroot())?
+            .into_iter()
+            .rfind(|mount| mount.mountpoint == place)
+            .ok_or_else(|| {
+                Error::with_errno(Errno::EINVAL, format!("{mountpoint}: {how}: not mounted"))
+            })?;
+        let mut flags = MsFlags::MS_REMOUNT | own_flags(&mounted.options);
+        flags.set(MsFlags::MS_RDONLY, options.rw == Some(false));
+        mount(NONE, &descriptor_path(&target), NONE, flags, NONE)
             .with_context(|| format!("{mountpoint}: {how}"))
-            .map(drop)
     }
 
     fn list_9p(&mut self) -> Result<Vec<Vec<u8>>> {
@@ -217,13 +210,17 @@ impl Daemon {
         if !vfstype.is_empty() {
             command = command.arg("-t").arg(vfstype);
         }
-        // As its working directory: a filesystem in user space leaves that one, but would keep an
-        // inherited descriptor of the mount point, and with it the filesystem below, in use.
-        command
-            .cwd(&target)
-            .operands([mountable.device().path(), Path::new(".")])
-            .run()
-            .map(drop)
+        if all
+            .split(|&byte| byte == b',')
+            .any(|word| word == b"remount")
+        {
+            return command
+                .cwd(&target)
+                .operands([mountable.device().path(), Path::new(".")])
+                .run()
+                .map(drop);
+        }
+        attach(command, mountable.device().path(), &target, &mountpoint)
     }
 
     /// A handle of a directory of the guest to mount on.
@@ -294,6 +291,54 @@ impl Daemon {
             })
             .collect())
     }
+}
+
+/// The options of a mount itself, which a remount would otherwise take away.
+fn own_flags(options: &str) -> MsFlags {
+    options
+        .split(',')
+        .map(|option| match option {
+            "nosuid" => MsFlags::MS_NOSUID,
+            "nodev" => MsFlags::MS_NODEV,
+            "noexec" => MsFlags::MS_NOEXEC,
+            "noatime" => MsFlags::MS_NOATIME,
+            "nodiratime" => MsFlags::MS_NODIRATIME,
+            "relatime" => MsFlags::MS_RELATIME,
+            _ => MsFlags::empty(),
+        })
+        .collect()
+}
+
+/// Lets `mount` mount `source` where no guest has a say, and puts it on `target` then.
+///
+/// Given the target, the program would find out its name and mount there, which is elsewhere if the
+/// guest has made a link of a directory meanwhile.
+fn attach(
+    mount_program: Command,
+    source: &Path,
+    target: &OwnedFd,
+    mountpoint: &GuestPath,
+) -> Result<()> {
+    let point = MountPoint::new()?;
+    let mounted = mount_program.operands([source, point.path()]).run();
+    // The program speaks of where it mounts, the caller of where it is to be.
+    mounted.map_err(|error| {
+        let here = point.path().to_string_lossy();
+        let message = error.message().replace(&*here, &mountpoint.to_string());
+        error.errno().map_or_else(
+            || Error::new(&*message),
+            |errno| Error::with_errno(errno, &*message),
+        )
+    })?;
+    let (top, below) = (stat(point.path())?, fstat(target)?);
+    if (top.st_dev, top.st_ino) == (below.st_dev, below.st_ino) {
+        // As the kernel says it of a filesystem that is to go on itself.
+        let message = format!("mount: {mountpoint}: {} already mounted", source.display());
+        return Err(Error::new(message));
+    }
+    let flags = MsFlags::MS_BIND;
+    let target = descriptor_path(target);
+    mount(Some(point.path()), &target, NONE, flags, NONE).context(mountpoint)
 }
 
 /// The number of the device that is mounted. Not that of the files on it: btrfs has its own there.

@@ -130,6 +130,7 @@ const HONEST: &[&str] = &[
     "/image",
     "/initrd",
     "/iso",
+    "/elf",
     "/subvol",
 ];
 
@@ -137,6 +138,8 @@ const HONEST: &[&str] = &[
 const UNREACHED: &[(&str, &str)] = &[
     ("swapon_file", "this machine would begin to use the file"),
     ("swapoff_file", "no file is in use"),
+    ("rsync_in", "there is no server"),
+    ("rsync_out", "there is no server"),
     ("btrfs_scrub_cancel", "no scrub runs"),
     ("btrfs_scrub_resume", "no scrub was cancelled"),
     ("btrfs_balance_cancel", "no balance runs"),
@@ -152,6 +155,11 @@ fn special(world: &World) {
     let mut iso = vec![0; 40 << 10];
     iso[0x8000..0x8007].copy_from_slice(b"\x01CD001\x01");
     file("iso", &iso);
+    let mut elf = [0; 64];
+    elf[..7].copy_from_slice(b"\x7fELF\x02\x01\x01");
+    // An executable of x86-64.
+    (elf[16], elf[18]) = (2, 62);
+    file("elf", &elf);
     let initrd = [("x", "own\n"), ("TRAILER!!!", "")].map(|(name, content)| {
         let header = format!("070701{:08x}{:08x}", 1, 0o100_644);
         let sizes = format!(

@@ -11,6 +11,7 @@ use std::sync::OnceLock;
 use codegen::model::{Action, ListItem, OptionType, ParamType};
 
 use super::given::{Given, Value};
+use super::positions::model;
 
 /// A value in a table.
 #[derive(Debug, Clone, Copy)]
@@ -98,6 +99,17 @@ const BY_ACTION: &[(&str, &str, Sample)] = &[
     ("zfile", "meth", Text("gzip")),
 ];
 
+/// Actions that mean nothing before another one was called.
+const AFTER: &[(&str, &str)] = &[("inotify_add_watch", "inotify_init")];
+
+/// The action that is to be called before this one.
+pub(crate) fn before(action: &str) -> Option<&'static Action> {
+    let row = AFTER.iter().find(|row| row.0 == action)?;
+    let mut actions = model().modules.iter().flat_map(|module| &module.actions);
+    let first = actions.find(|action| action.name == row.1);
+    Some(first.unwrap_or_else(|| panic!("no action is called {}", row.1)))
+}
+
 /// The values of a call of `action`, with its options if `options`.
 pub(crate) fn samples(action: &Action, options: bool) -> Given {
     let mut given = Given::default();
@@ -164,7 +176,8 @@ fn by_type(ty: ParamType) -> Value {
         | ParamType::NullableString
         | ParamType::Text
         | ParamType::Key
-        | ParamType::FileOut => Value::bytes("x"),
+        | ParamType::FileOut
+        | ParamType::Descriptor => Value::bytes("x"),
     }
 }
 
@@ -210,7 +223,6 @@ pub(crate) fn filtered(program: &str, args: &[&str], input: &[u8]) -> Vec<u8> {
 mod tests {
     use std::collections::BTreeSet;
 
-    use super::super::positions::model;
     use super::*;
 
     #[test]
@@ -224,6 +236,12 @@ mod tests {
         }
         for (action, name, _) in BY_ACTION {
             assert!(known.contains(&(*action, *name)), "{action} has no {name}");
+        }
+        for (action, first) in AFTER {
+            for name in [action, first] {
+                let mut actions = model().modules.iter().flat_map(|module| &module.actions);
+                assert!(actions.any(|action| action.name == *name), "no {name}");
+            }
         }
         for (name, _) in BY_NAME {
             assert!(known.iter().any(|known| known.1 == *name), "no {name}");

@@ -19,6 +19,7 @@ use super::answer::{Answer, Received};
 use super::canary::{CANARY, difference, leaked, plant, snapshot};
 use super::given::Given;
 use super::guest::{Fixture, State, clear, states};
+use super::values::{before, samples};
 
 /// How long a call may take.
 const PATIENCE: Duration = Duration::from_secs(25);
@@ -256,8 +257,12 @@ impl World {
         &self.fixture
     }
 
-    /// Makes a call, and nothing else.
+    /// Makes the call that must come first, if there is one, and then the call.
     pub(crate) fn call(&mut self, action: &str, given: &Given) -> Answer {
+        if let Some(first) = before(action) {
+            let answer = self.call(&first.name, &samples(first, false));
+            assert!(answer.succeeded(), "{}: {answer:?}", first.name);
+        }
         self.watchdog.set(Some(Instant::now() + PATIENCE));
         let mut sent = Received::default();
         let result = super::call(&mut self.direct, action, given, &mut sent);
