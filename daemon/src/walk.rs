@@ -15,15 +15,21 @@ use protocol::{Context, Error, Result};
 
 use crate::guest::file_type;
 
-/// How many directories of the way down are kept open. Deeper ones give up
-/// their descriptor and are opened again from below.
+/// How many directories of the way down are kept open. Those above give up their
+/// descriptors and are opened again from below.
 const OPEN_LEVELS: usize = 128;
+
+/// How much memory the names may take that are still to come in directories
+/// which are not open.
+const KEPT_MAX: usize = 64 << 20;
 
 /// A walk over everything below one directory, parents before their children
 /// and otherwise in the order of the directories.
 #[derive(Debug)]
 pub(crate) struct Walk {
     levels: Vec<Level>,
+    /// Memory of the names in directories that are not open.
+    kept: usize,
     /// The path of the current entry below the top.
     path: Vec<u8>,
     /// The current entry is a directory that comes next.
@@ -35,19 +41,31 @@ struct Level {
     /// `None` while the directory is closed to save descriptors.
     fd: Option<OwnedFd>,
     identity: (u64, u64),
-    /// What is still to come, read as it is asked for: a directory may be large.
-    stream: Option<OwningIter>,
-    /// The same of a directory that is closed, the next one last.
-    names: Vec<Name>,
+    rest: Rest,
     current: Option<Name>,
     /// Length of the path of this directory.
     prefix: usize,
+}
+
+/// What is still to come of a directory.
+#[derive(Debug)]
+enum Rest {
+    /// It is being read: a directory may have more names than there is memory.
+    Read(Box<OwningIter>),
+    /// The next one last.
+    Kept(Vec<Name>),
 }
 
 #[derive(Debug)]
 struct Name {
     name: CString,
     kind: Option<Type>,
+}
+
+impl Name {
+    fn memory(&self) -> usize {
+        size_of::<Self>() + self.name.as_bytes_with_nul().len()
+    }
 }
 
 /// What the walk found.
@@ -95,6 +113,7 @@ impl Walk {
     pub(crate) fn new(top: &impl AsFd) -> Result<Self> {
         Ok(Self {
             levels: vec![Level::open(top.as_fd(), c".", 0)?],
+            kept: 0,
             path: Vec::new(),
             descend: false,
         })
@@ -111,11 +130,14 @@ impl Walk {
             self.descend_into_current()?;
         }
         while let Some(level) = self.levels.last_mut() {
-            level.current = level.next_name().with_context(|| {
-                String::from_utf8_lossy(self.path.get(..level.prefix).unwrap_or_default())
-                    .into_owned()
-            })?;
-            if level.current.is_some() {
+            let prefix = self.path.get(..level.prefix).unwrap_or_default();
+            level.current = level
+                .next_name()
+                .with_context(|| String::from_utf8_lossy(prefix).into_owned())?;
+            if let Some(name) = &level.current {
+                if matches!(level.rest, Rest::Kept(_)) {
+                    self.kept = self.kept.saturating_sub(name.memory());
+                }
                 return self.current();
             }
             self.leave()?;
@@ -168,7 +190,8 @@ impl Walk {
         self.levels.push(level);
         let far = self.levels.len().checked_sub(OPEN_LEVELS);
         if let Some(far) = far.and_then(|at| self.levels.get_mut(at)) {
-            far.close()?;
+            far.close(&mut self.kept)
+                .with_context(|| String::from_utf8_lossy(&self.path).into_owned())?;
         }
         Ok(())
     }
@@ -206,46 +229,60 @@ impl Level {
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let fd = openat(parent, name, flags, Mode::empty())?;
         let stat = fstat(&fd)?;
-        let stream = Dir::from_fd(fd.try_clone()?)?.into_iter();
+        let entries = Dir::from_fd(fd.try_clone()?)?.into_iter();
         Ok(Self {
             fd: Some(fd),
             identity: (stat.st_dev, stat.st_ino),
-            stream: Some(stream),
-            names: Vec::new(),
+            rest: Rest::Read(Box::new(entries)),
             current: None,
             prefix,
         })
     }
 
     fn next_name(&mut self) -> nix::Result<Option<Name>> {
-        let Some(stream) = &mut self.stream else {
-            return Ok(self.names.pop());
-        };
-        for entry in stream {
-            let entry = entry?;
-            let name = entry.file_name();
-            if !matches!(name.to_bytes(), b"." | b"..") {
-                return Ok(Some(Name {
-                    name: name.to_owned(),
-                    kind: entry.file_type(),
-                }));
-            }
+        match &mut self.rest {
+            Rest::Read(entries) => next_entry(entries),
+            Rest::Kept(names) => Ok(names.pop()),
         }
-        Ok(None)
     }
 
-    /// Gives up the descriptors, and keeps what they were for.
-    fn close(&mut self) -> nix::Result<()> {
-        let mut names = Vec::new();
-        while let Some(name) = self.next_name()? {
-            names.push(name);
+    /// Gives up the descriptors, and keeps the names that they were for.
+    fn close(&mut self, kept: &mut usize) -> Result<()> {
+        if let Rest::Read(entries) = &mut self.rest {
+            let mut names = Vec::new();
+            while let Some(name) = next_entry(entries)? {
+                *kept += name.memory();
+                if *kept > KEPT_MAX {
+                    return Err(Error::with_errno(
+                        Errno::E2BIG,
+                        format!(
+                            "more than {OPEN_LEVELS} levels down, with more than {KEPT_MAX} bytes \
+                             of names still to come above"
+                        ),
+                    ));
+                }
+                names.push(name);
+            }
+            names.reverse();
+            self.rest = Rest::Kept(names);
         }
-        names.reverse();
-        self.names = names;
-        self.stream = None;
         self.fd = None;
         Ok(())
     }
+}
+
+fn next_entry(entries: &mut OwningIter) -> nix::Result<Option<Name>> {
+    for entry in entries {
+        let entry = entry?;
+        let name = entry.file_name();
+        if !matches!(name.to_bytes(), b"." | b"..") {
+            return Ok(Some(Name {
+                name: name.to_owned(),
+                kind: entry.file_type(),
+            }));
+        }
+    }
+    Ok(None)
 }
 
 #[cfg(test)]

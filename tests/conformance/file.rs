@@ -3,7 +3,10 @@
 mod access;
 mod archives;
 mod attributes;
+mod bounds;
 mod relabel;
 mod rsync;
 mod sizes;
+mod streams;
+mod traces;
 mod trees;

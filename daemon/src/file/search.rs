@@ -18,7 +18,7 @@ use crate::walk::Walk;
 
 /// How much memory grep may use. It holds whole lines, and the guest may have a
 /// file that is one.
-const GREP_MEMORY: u64 = 512 << 20;
+const GREP_MEMORY: u64 = 256 << 20;
 
 /// How grep is to look for a pattern.
 #[derive(Debug, Clone, Copy, Default)]

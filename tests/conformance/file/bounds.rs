@@ -1,0 +1,165 @@
+//! Memory is bounded, whatever there is in the guest; and what has no room in a
+//! reply is an error that names the limit.
+
+use std::fmt::Debug;
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
+use conformance::{ClientError, Direct, DiskSpec};
+
+use super::traces::peak_memory;
+
+/// How much a call may use beyond what the daemon had before it: a reply, the
+/// pieces that it is made of, and the allocator's leftovers.
+const ALLOWED: u64 = 64 << 20;
+
+/// Makes a call that cannot succeed, and checks that it says why and keeps to its
+/// memory.
+fn refused<T: Debug>(
+    direct: &mut Direct,
+    what: &str,
+    limit: &str,
+    call: impl FnOnce(&mut Direct) -> Result<T, ClientError>,
+) {
+    let before = peak_memory(direct);
+    let error = call(direct)
+        .map(|_| "a result")
+        .expect_err(what)
+        .to_string();
+    assert!(error.contains(limit), "{what}: {error}");
+    let used = peak_memory(direct) - before;
+    assert!(used < ALLOWED, "{what} used {used} bytes");
+    direct.ping_daemon().expect("ping");
+}
+
+#[test]
+fn what_has_no_room_in_a_reply_is_not_collected() {
+    const LIMIT: &str = "4194304";
+    let mut direct = Direct::start(&[DiskSpec::Formatted("ext4", 256 << 20)]);
+    direct.mount("/dev/sda", "/").expect("mount");
+    direct
+        .fill_pattern("0123456789abcdef\n", 100 << 20, "/lines")
+        .expect("fill_pattern");
+    refused(&mut direct, "grep", LIMIT, |d| {
+        d.grep("0", "/lines", &Default::default())
+    });
+    refused(&mut direct, "strings", LIMIT, |d| d.strings("/lines"));
+    refused(&mut direct, "hexdump", LIMIT, |d| d.hexdump("/lines"));
+    refused(&mut direct, "head_n", LIMIT, |d| {
+        d.head_n(i32::MAX, "/lines")
+    });
+    refused(&mut direct, "head_n", LIMIT, |d| d.head_n(-5, "/lines"));
+    refused(&mut direct, "tail_n", LIMIT, |d| {
+        d.tail_n(i32::MAX, "/lines")
+    });
+    refused(&mut direct, "tail_n", LIMIT, |d| d.tail_n(-5, "/lines"));
+}
+
+#[test]
+fn a_line_may_be_as_long_as_a_file() {
+    let mut direct = Direct::mounted();
+    direct.touch("/line").expect("touch");
+    direct
+        .truncate_size("/line", 1 << 30)
+        .expect("truncate_size");
+    refused(&mut direct, "head", "4194304", |d| d.head("/line"));
+    refused(&mut direct, "tail_n", "4194304", |d| d.tail_n(-1, "/line"));
+    direct
+        .truncate_size("/line", 100 << 20)
+        .expect("truncate_size");
+    refused(&mut direct, "tail", "4194304", |d| d.tail("/line"));
+}
+
+#[test]
+fn grep_gets_no_more_memory_than_a_long_line_may_take() {
+    const LINE: i32 = 192 << 20;
+    let mut direct = Direct::start(&[DiskSpec::Formatted("ext4", 256 << 20)]);
+    direct.mount("/dev/sda", "/").expect("mount");
+    direct.fill(97, LINE, "/line").expect("fill");
+    refused(&mut direct, "grep", "268435456", |d| {
+        d.grep("x", "/line", &Default::default())
+    });
+    let compressed = gzip(b"", 97, 3);
+    direct
+        .upload(&mut compressed.as_slice(), "/line.gz")
+        .expect("upload");
+    refused(&mut direct, "zgrep", "268435456", |d| {
+        d.zgrep("x", "/line.gz")
+    });
+}
+
+#[test]
+fn a_directory_may_have_any_number_of_names() {
+    const NAMES: i32 = 50_000;
+    let mut direct = Direct::start(&[DiskSpec::Formatted("ext4", 1 << 30)]);
+    direct.mount("/dev/sda", "/").expect("mount");
+    let many = format!("/{}", "many".repeat(50));
+    direct.mkdir(&many).expect("mkdir");
+    direct.fill_dir(&many, NAMES).expect("fill_dir");
+    let before = peak_memory(&direct);
+    let mut names = Vec::new();
+    direct.find0(&many, &mut names).expect("find0");
+    assert_eq!(names.len(), NAMES as usize * "/00000000\0".len());
+    let used = peak_memory(&direct) - before;
+    // Not even the names are kept.
+    assert!(used < 2 << 20, "find0 used {used} bytes");
+    let pattern = format!("{many}/*");
+    refused(&mut direct, "glob_expand", "4194304", |d| {
+        d.glob_expand(&pattern, &Default::default())
+    });
+    let braces = format!("/{}{}", "x".repeat(1 << 20), "{a,b}".repeat(11));
+    refused(&mut direct, "glob_expand", "67108864", |d| {
+        d.glob_expand(&braces, &Default::default())
+    });
+}
+
+/// What is compressed to almost nothing: `before`, and so many times 64 MiB of a
+/// byte.
+fn gzip(before: &[u8], byte: u8, times: usize) -> Vec<u8> {
+    let mut gzip = Command::new("gzip")
+        .args(["-1", "-c"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("gzip");
+    let mut input = gzip.stdin.take().expect("stdin");
+    let before = before.to_vec();
+    let feeder = std::thread::spawn(move || {
+        input.write_all(&before).expect("feed");
+        let block = vec![byte; 64 << 20];
+        for _ in 0..times {
+            input.write_all(&block).expect("feed");
+        }
+    });
+    let output = gzip.wait_with_output().expect("gzip");
+    feeder.join().expect("the feeder");
+    output.stdout
+}
+
+/// The header of a regular file in a cpio archive.
+fn cpio_header(name: &str, size: u32) -> Vec<u8> {
+    let fields = [1, 0o100_644, 0, 0, 1, 0, size, 0, 0, 0, 0, 2, 0];
+    let mut header = "070701".to_owned();
+    for field in fields {
+        header.push_str(&format!("{field:08X}"));
+    }
+    header.push_str(name);
+    header.push('\0');
+    header.into_bytes()
+}
+
+#[test]
+fn decompressing_for_the_guest_is_bounded() {
+    let mut direct = Direct::mounted();
+    let before = peak_memory(&direct);
+    let archive = gzip(&cpio_header("x", 256 << 20), 0, 5);
+    direct
+        .upload(&mut archive.as_slice(), "/initrd")
+        .expect("upload");
+    refused(&mut direct, "initrd_cat", "4194304", |d| {
+        d.initrd_cat("/initrd", "x")
+    });
+    // What follows the first member is no archive.
+    assert!(direct.initrd_list("/initrd").is_err());
+    assert!(peak_memory(&direct) - before < ALLOWED);
+}

@@ -1,0 +1,58 @@
+//! What a call may leave behind in the daemon's process.
+
+use std::time::{Duration, Instant};
+
+use conformance::Direct;
+
+/// What `/proc` says of the daemon.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Traces {
+    /// Its open files, in order.
+    files: Vec<String>,
+    /// The names of its children.
+    children: Vec<String>,
+}
+
+impl Traces {
+    /// How it is, once the children that are being killed are gone.
+    pub(super) fn of(direct: &Direct) -> Self {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            let traces = Self::now(direct);
+            if traces.children.is_empty() || Instant::now() > deadline {
+                return traces;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn now(direct: &Direct) -> Self {
+        let id = direct.id();
+        let mut files: Vec<String> = std::fs::read_dir(format!("/proc/{id}/fd"))
+            .expect("the daemon's descriptors")
+            .filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok())
+            .map(|target| target.to_string_lossy().into_owned())
+            // The root of the guest, which it opens once it needs it.
+            .filter(|target| target != "/sysroot")
+            .collect();
+        files.sort();
+        let name = |child| std::fs::read_to_string(format!("/proc/{child}/comm"));
+        let children = direct.children().into_iter();
+        let children = children
+            .map(|child| name(child).unwrap_or_default())
+            .collect();
+        Self { files, children }
+    }
+}
+
+/// The most memory that the daemon has had so far, in bytes.
+pub(super) fn peak_memory(direct: &Direct) -> u64 {
+    let path = format!("/proc/{}/status", direct.id());
+    let status = std::fs::read_to_string(path).expect("the daemon's status");
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .expect("VmHWM");
+    let kilobytes = line.trim().trim_end_matches(" kB");
+    kilobytes.parse::<u64>().expect("a number") * 1024
+}
