@@ -79,13 +79,6 @@ fn grep_gets_no_more_memory_than_a_long_line_may_take() {
     refused(&mut direct, "grep", "268435456", |d| {
         d.grep("x", "/line", &Default::default())
     });
-    let compressed = gzip(b"", 97, 3);
-    direct
-        .upload(&mut compressed.as_slice(), "/line.gz")
-        .expect("upload");
-    refused(&mut direct, "zgrep", "268435456", |d| {
-        d.zgrep("x", "/line.gz")
-    });
 }
 
 #[test]
@@ -113,9 +106,9 @@ fn a_directory_may_have_any_number_of_names() {
     });
 }
 
-/// What is compressed to almost nothing: `before`, and so many times 64 MiB of a
-/// byte.
-fn gzip(before: &[u8], byte: u8, times: usize) -> Vec<u8> {
+/// What is compressed to almost nothing: zeroes after `before`, so many times 64
+/// MiB.
+fn gzip(before: &[u8], times: usize) -> Vec<u8> {
     let mut gzip = Command::new("gzip")
         .args(["-1", "-c"])
         .stdin(Stdio::piped())
@@ -126,7 +119,7 @@ fn gzip(before: &[u8], byte: u8, times: usize) -> Vec<u8> {
     let before = before.to_vec();
     let feeder = std::thread::spawn(move || {
         input.write_all(&before).expect("feed");
-        let block = vec![byte; 64 << 20];
+        let block = vec![0; 64 << 20];
         for _ in 0..times {
             input.write_all(&block).expect("feed");
         }
@@ -152,7 +145,7 @@ fn cpio_header(name: &str, size: u32) -> Vec<u8> {
 fn decompressing_for_the_guest_is_bounded() {
     let mut direct = Direct::mounted();
     let before = peak_memory(&direct);
-    let archive = gzip(&cpio_header("x", 256 << 20), 0, 5);
+    let archive = gzip(&cpio_header("x", 256 << 20), 5);
     direct
         .upload(&mut archive.as_slice(), "/initrd")
         .expect("upload");
