@@ -47,7 +47,8 @@ impl Purpose {
     fn lists(self) -> &'static [&'static str] {
         match self {
             Purpose::Appliance => &["boot"],
-            Purpose::Demo | Purpose::Direct => &["boot", "client"],
+            Purpose::Demo => &["boot", "client"],
+            Purpose::Direct => &["boot", "client", "judges"],
             Purpose::Unit => &["wire"],
             Purpose::Differential | Purpose::Bench => &["boot", "client", "stock"],
         }

@@ -6,7 +6,8 @@ mod relabel;
 use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
-use nix::sys::stat::{SFlag, fstat};
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::{Mode, SFlag, fstat};
 use protocol::api::{AttributesActions, SelinuxRelabelOptions, SetfilesOptions, Xattr};
 use protocol::{Context, Error, Filename, GuestPath, Result};
 
@@ -67,18 +68,17 @@ impl AttributesActions for Daemon {
     }
 
     fn internal_lxattrlist(&mut self, path: GuestPath, names: Vec<Filename>) -> Result<Vec<Xattr>> {
+        // Neither a missing directory nor a file that cannot be read is an error.
+        let directory = self.guest.handle(&path).ok();
         let mut room = Room::new();
         let mut found = Vec::new();
         for name in &names {
-            // A file that cannot be read does not keep the others from it.
-            let attributes = match nofollow(&self.guest, &path, name) {
-                Ok(handle) => match all(&handle, &mut room) {
-                    Err(error) if error.errno() == Some(Errno::E2BIG) => {
-                        return Err(error).context(&path);
-                    }
-                    attributes => attributes.ok(),
-                },
-                Err(_) => None,
+            let handle = nofollow(&self.guest, &path, directory.as_ref(), name);
+            let attributes = match handle.map(|handle| all(&handle, &mut room)) {
+                Some(Err(error)) if error.errno() == Some(Errno::E2BIG) => {
+                    return Err(error).context(&path);
+                }
+                attributes => attributes.and_then(Result::ok),
             };
             let count = match &attributes {
                 Some(attributes) => format!("{}\0", attributes.len()).into_bytes(),
@@ -206,11 +206,18 @@ fn all(file: &impl AsFd, room: &mut Room) -> Result<Vec<Xattr>> {
     Ok(all)
 }
 
-/// What `name` names in a directory of the guest.
-fn nofollow(guest: &Guest, directory: &GuestPath, name: &Filename) -> Result<OwnedFd> {
+/// What `name` names in a directory of the guest; `None` if there is nothing.
+fn nofollow(
+    guest: &Guest,
+    path: &GuestPath,
+    directory: Option<&OwnedFd>,
+    name: &Filename,
+) -> Option<OwnedFd> {
+    let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     match name.as_bytes() {
-        b"" => Err(Error::os(Errno::ENOENT, directory)),
-        name => guest.handle_nofollow(&directory.join(name)),
+        // Above the guest's root there is nothing.
+        b".." => guest.handle_nofollow(&path.join(b"..")).ok(),
+        _ => openat(directory?, name.as_os_str(), flags, Mode::empty()).ok(),
     }
 }
 
