@@ -179,26 +179,25 @@ for device in BLANK, "/dev/mapper/none", "/dev/sdz":
 fails("/dev/sdz", g.luks_uuid, "/dev/sdz")
 assert mappings() == []
 
-# Slots and keys.
+# Slots and keys. What is added gets a slow derivation on LUKS 2, so little is done after that.
 for device, slots in (LUKS1, 8), (LUKS2, 32):
     fails("No key available", g.luks_add_key, device, WRONG, SECOND, 1)
-    fails([], g.luks_add_key, device, FIRST, SECOND, 0)
-    fails([], g.luks_add_key, device, FIRST, SECOND, slots)
-    fails([], g.luks_add_key, device, FIRST, SECOND, -1)
-    g.luks_add_key(device, FIRST, SECOND, slots - 1)
+    for slot in 0, slots, -1:
+        fails([], g.luks_add_key, device, FIRST, SECOND, slot)
     fails([], g.luks_kill_slot, device, FIRST, slots)
     fails([], g.luks_kill_slot, device, FIRST, 3)
     fails([], g.luks_kill_slot, device, WRONG, 0)
-    # A slot cannot be cleared by its own key.
-    fails("No key available", g.luks_kill_slot, device, FIRST, 0)
-    for key in FIRST, SECOND:
-        g.cryptsetup_open(device, key, "key")
-        g.cryptsetup_close("/dev/mapper/key")
+    g.luks_add_key(device, FIRST, SECOND, slots - 1)
+    g.cryptsetup_open(device, FIRST, "key")
+    g.cryptsetup_close("/dev/mapper/key")
+    if device == LUKS1:
+        # Unless it is the last one, a slot cannot be cleared by its own key.
+        fails("No key available", g.luks_kill_slot, device, FIRST, 0)
     g.luks_kill_slot(device, SECOND, 0)
     fails("No key available", g.cryptsetup_open, device, FIRST, "key")
     g.cryptsetup_open(device, SECOND, "key")
     g.cryptsetup_close("/dev/mapper/key")
-    fails("No key available", g.cryptsetup_open, device, SECOND.rstrip(), "key")
+fails("No key available", g.cryptsetup_open, LUKS1, SECOND.rstrip(), "key")
 assert mappings() == []
 
 # Formatted here, as slowly as cryptsetup likes.
@@ -234,16 +233,16 @@ if not STOCK:
     fails("base64", g.cryptsetup_open, LUKS1, "base64:" + SECRET + "!", "encoded")
 assert mappings() == []
 
-# Without a header, the cipher is the caller's.
-g.cryptsetup_open(GPT, LONG, "plain", crypttype="plain", cipher="aes-cbc-plain")
-assert sh("dmsetup table plain").split()[3] == "aes-cbc-plain"
+# Without a header, all of the device is the content.
+g.cryptsetup_open(GPT, LONG, "plain", crypttype="plain")
+assert g.blockdev_getsize64("/dev/mapper/plain") == g.blockdev_getsize64(GPT)
 g.cryptsetup_close("/dev/mapper/plain")
-fails([], g.cryptsetup_open, GPT, LONG, "plain", crypttype="plain", cipher="none-no-none")
+fails([], g.cryptsetup_open, GPT, SECRET, "plain", crypttype="plain")
 assert mappings() == []
 
 # A volume group on an encrypted partition: found once it is unlocked.
 g.part_init(GPT, "gpt")
-g.part_add(GPT, "p", 2048, 100 * 1024)
+g.part_add(GPT, "p", 2048, 100 * 1024 - 1)
 g.upload("cheap.img", f"{GPT}1")
 assert f"{GPT}1" not in g.list_filesystems()
 g.cryptsetup_open(f"{GPT}1", FIRST, "pv")
@@ -303,7 +302,8 @@ assert mappings() == []
 if not STOCK:
     g.debug("core_pattern", ["/tmp/core.%e"])
     sh(
-        "setsid sh -c 'until pid=$(pidof cryptsetup); do :; done; sleep 0.5; kill -SEGV $pid'"
+        "setsid sh -c 'until pid=$(grep -lsx cryptsetup /proc/[0-9]*/comm); do sleep 0.1; done;"
+        " sleep 1; kill -SEGV $(basename $(dirname $pid))'"
         " >/dev/null 2>&1 </dev/null &"
     )
     fails(["cryptsetup was killed by signal", LUKS2], g.luks_format, LUKS2, FIRST, 0)

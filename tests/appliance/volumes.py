@@ -61,7 +61,7 @@ for md, level, members in (
     assert {"uuid", "metadata"} <= set(detail), detail
     stat = g.md_stat(md)
     same(sorted(one["mdstat_device"] for one in stat), members)
-    assert g.is_whole_device(md) is False
+    assert not g.is_whole_device(md)
     for member in members:
         same(g.vfs_type(member), "linux_raid_member")
 filesystems = g.list_filesystems()
@@ -101,6 +101,7 @@ for md in "/dev/md21", "/dev/md25":
     same(g.list_filesystems()[md], "ext2")
 
 # A member that fails in use is told by its flag.
+g.debug("sh", ["mdadm --wait /dev/md15; true"])
 g.debug("sh", [f"mdadm --manage /dev/md15 --fail {F}"])
 flags = {one["mdstat_device"]: one["mdstat_flags"] for one in g.md_stat("/dev/md15")}
 same(flags[F], "F")

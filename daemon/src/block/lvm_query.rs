@@ -212,13 +212,9 @@ impl LvmQueryActions for Daemon {
 
     fn list_dm_devices(&mut self) -> Result<Vec<Device>> {
         let mut devices = mapper::devices()?;
-        if devices.is_empty() {
-            return Ok(devices);
-        }
-        let volumes = numbers(report::volumes()?);
+        // Also what LVM makes for itself, such as the two parts of a snapshot.
         devices.retain(|device| {
-            let number = number(device);
-            !volumes.iter().any(|(_, volume)| number == Some(*volume))
+            !mapper::mapped(device).is_some_and(|mapped| mapped.uuid.starts_with("LVM-"))
         });
         Ok(devices)
     }
