@@ -68,6 +68,8 @@ for name, size in sizes.items():
     if name in ("one.img", "two.img"):
         host_luks(name, "luks1" if name == "one.img" else "luks2", FIRST)
     g.add_drive(name, format="raw")
+# The less memory, the cheaper cryptsetup has to make its derivation.
+g.set_memsize(512)
 g.launch()
 print("BOOTED", flush=True)
 
@@ -194,9 +196,11 @@ for device, slots in (LUKS1, 8), (LUKS2, 32):
         # Unless it is the last one, a slot cannot be cleared by its own key.
         fails("No key available", g.luks_kill_slot, device, FIRST, 0)
     g.luks_kill_slot(device, SECOND, 0)
-    fails("No key available", g.cryptsetup_open, device, FIRST, "key")
-    g.cryptsetup_open(device, SECOND, "key")
-    g.cryptsetup_close("/dev/mapper/key")
+fails("No key available", g.cryptsetup_open, LUKS1, FIRST, "key")
+g.cryptsetup_open(LUKS1, SECOND, "key")
+g.cryptsetup_close("/dev/mapper/key")
+assert "0: luks2" not in sh(f"cryptsetup luksDump {LUKS2}")
+assert "31: luks2" in sh(f"cryptsetup luksDump {LUKS2}")
 fails("No key available", g.cryptsetup_open, LUKS1, SECOND.rstrip(), "key")
 assert mappings() == []
 
@@ -213,9 +217,7 @@ assert sh("dmsetup table format").split()[3] == "aes-xts-plain64"
 g.cryptsetup_close("/dev/mapper/format")
 g.luks_format_cipher(BLANK, LONG, 0, "aes-cbc-essiv:sha256")
 assert g.luks_uuid(BLANK) != uuid
-g.cryptsetup_open(BLANK, LONG, "format")
-assert sh("dmsetup table format").split()[3] == "aes-cbc-essiv:sha256"
-g.cryptsetup_close("/dev/mapper/format")
+assert "cipher: aes-cbc-essiv:sha256" in sh(f"cryptsetup luksDump {BLANK}")
 
 # Keys with prefixes, on LUKS 1 since that is fast.
 fails("No key available", g.cryptsetup_open, LUKS1, LONG, "long")

@@ -4,5 +4,7 @@
 
 mod guestfish;
 mod ldm;
+mod luks;
+mod matrix;
 mod python;
 mod verbose;
