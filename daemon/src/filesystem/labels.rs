@@ -24,6 +24,22 @@ pub(super) fn check_xfs(label: &[u8]) -> Result<()> {
     check(label, "xfs", XFS_MAX)
 }
 
+/// Checks a label or UUID that goes through xfs_admin: that is a shell script, which evaluates it.
+///
+/// # Errors
+///
+/// EINVAL when it has characters that mean something to a shell.
+pub(super) fn check_xfs_admin(word: &[u8]) -> Result<()> {
+    let plain = |b: &u8| b.is_ascii_alphanumeric() || !b.is_ascii() || b"._-+:@,=%/".contains(b);
+    if word.iter().all(plain) {
+        return Ok(());
+    }
+    Err(Error::invalid(format!(
+        "{:?}: xfs_admin cannot set a label or UUID with white space or such characters inside",
+        String::from_utf8_lossy(word)
+    )))
+}
+
 fn check(label: &[u8], kind: &str, max: usize) -> Result<()> {
     if label.len() <= max {
         return Ok(());
@@ -35,4 +51,29 @@ fn check(label: &[u8], kind: &str, max: usize) -> Result<()> {
             String::from_utf8_lossy(label)
         ),
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_label_is_evaluated() {
+        for label in [&b"data"[..], b"A-b_c.9", b"", "\u{e9}t\u{e9}".as_bytes()] {
+            check_xfs_admin(label).unwrap();
+        }
+        for label in [
+            &b"a b"[..],
+            b"';id;'",
+            b"$(id)",
+            b"`id`",
+            b"a\nb",
+            b"\"",
+            b"*",
+            b"a\\",
+        ] {
+            let error = check_xfs_admin(label).unwrap_err();
+            assert_eq!(error.errno(), Some(Errno::EINVAL));
+        }
+    }
 }

@@ -34,7 +34,7 @@ impl NtfsActions for Daemon {
         if options.force == Some(true) {
             command = command.arg("--force");
         }
-        command.arg(device.path()).run().context(device).map(drop)
+        run(command.arg(device.path())).context(device)
     }
 
     fn ntfsresize_size(&mut self, device: Device, size: i64) -> Result<()> {
@@ -50,7 +50,7 @@ impl NtfsActions for Daemon {
         if options.clearbadsectors == Some(true) {
             command = command.arg("-b");
         }
-        command.arg(device.path()).run().context(device).map(drop)
+        run(command.arg(device.path())).context(device)
     }
 
     fn ntfsclone_out(
@@ -135,5 +135,47 @@ impl NtfsActions for Daemon {
         }
         let said = String::from_utf8_lossy(&output.stdout);
         Err(Error::new(format!("{device}: {}", said.trim())))
+    }
+}
+
+/// Runs a program that says on stdout what is wrong.
+fn run(command: Command) -> Result<()> {
+    let output = command.fold_stderr().output()?;
+    if output.code == 0 {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stdout);
+    Err(Error::new(match complaint(&said) {
+        "" => format!("exit status {}", output.code),
+        complaint => complaint.to_owned(),
+    }))
+}
+
+/// What a program says from where it begins to complain, without what it has done before.
+fn complaint(said: &str) -> &str {
+    said.find("ERROR")
+        .and_then(|start| said.get(start..))
+        .unwrap_or(said)
+        .trim()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn complaints_are_on_stdout() {
+        let said = "ntfsresize v2022.10.3 (libntfs-3g)\nERROR: Volume is scheduled for check.\n\
+                    Run chkdsk /f and please try again, or see option -f.\n";
+        assert_eq!(
+            complaint(said),
+            "ERROR: Volume is scheduled for check.\n\
+             Run chkdsk /f and please try again, or see option -f."
+        );
+        assert_eq!(complaint("FAILED\n"), "FAILED");
+        let error = run(Command::new("sh").args(["-c", "echo v1; echo ERROR: x; exit 1"]));
+        assert_eq!(error.unwrap_err().to_string(), "ERROR: x");
+        let error = run(Command::new("sh").args(["-c", "exit 3"])).unwrap_err();
+        assert_eq!(error.to_string(), "exit status 3");
     }
 }

@@ -32,6 +32,7 @@ impl UpkeepActions for Daemon {
                     return Err(Error::invalid("xfs: invalid new label"));
                 }
                 labels::check_xfs(label)?;
+                labels::check_xfs_admin(label)?;
                 xfs::administer()
                     .arg("-L")
                     .arg(text)
@@ -81,6 +82,7 @@ impl UpkeepActions for Daemon {
                 if matches!(uuid, "nil" | "generate" | "restore") {
                     return Err(Error::invalid("xfs: invalid new UUID"));
                 }
+                labels::check_xfs_admin(uuid.as_bytes())?;
                 xfs::administer()
                     .args(["-U", uuid])
                     .operands([device.path()])

@@ -243,9 +243,11 @@ fn changes(options: &XfsAdminOptions<'_>) -> Result<Vec<OsString>> {
     }
     if let Some(label) = options.label {
         labels::check_xfs(label)?;
+        labels::check_xfs_admin(label)?;
         args.extend(["-L".into(), OsStr::from_bytes(label).to_owned()]);
     }
     if let Some(uuid) = options.uuid {
+        labels::check_xfs_admin(uuid.as_bytes())?;
         args.extend(["-U".into(), uuid.into()]);
     }
     Ok(args)
