@@ -10,12 +10,12 @@ import guestfs
 warnings.simplefilter("ignore", DeprecationWarning)
 
 MIB = 1 << 20
-# What may be seen nowhere; each has a part that no program would print by itself.
-FIRST = "zq7-first-secret"
-SECOND = "zq7-second secret "
-WRONG = "zq7-wrong-secret"
-LONG = "zq7" + "L" * 100_000
+# What may be seen nowhere. It is in every key, and no program prints it by itself.
 SECRET = "zq7"
+FIRST = SECRET + "-first-secret"
+SECOND = SECRET + "-second secret "
+WRONG = SECRET + "-wrong-secret"
+LONG = SECRET + "L" * 100_000
 # The stock daemon can be tried as well; what it does not do is left out.
 STOCK = "STOCK" in os.environ
 
@@ -26,8 +26,7 @@ def fails(words, call, *args, **options):
         call(*args, **options)
     except RuntimeError as error:
         text = str(error)
-        for secret in [SECRET]:
-            assert secret not in text.replace(repr(args), ""), text
+        assert SECRET not in text, text
         for word in [words] if isinstance(words, str) else words:
             assert word in text, f"{word!r} is not in {text!r}"
         return text
@@ -307,13 +306,12 @@ assert int(sh("grep -ac TERM= /tmp/watch/seen; true")) > 0
 # From here on the search itself would be found.
 told = "".join(log)
 assert "<= luks_open (" in told and "cryptsetup" in told and "luksAddKey" in told
-told = {secret: secret in told for secret in [SECRET]}
-seen = {s: int(sh(f"grep -ac {s} /tmp/watch/seen; true")) for s in [SECRET]}
+seen = int(sh(f"grep -ac {SECRET} /tmp/watch/seen; true"))
 if STOCK:
-    print("in the log:", told, "in programs and files:", seen)
+    print("in the log:", SECRET in told, "times in programs and files:", seen)
 else:
-    assert not any(told.values()), told
-    assert not any(seen.values()), seen
+    assert SECRET not in told
+    assert seen == 0, seen
 
 g.shutdown()
 g.close()
