@@ -53,7 +53,7 @@ for index, name in enumerate(DISKS):
     same(g.device_index(name), index)
     same(g.blockdev_getss(name), 4096 if index == LARGE else 512)
     same(g.canonical_device_name(name.replace("/sd", "/vd")), name)
-fails("No such file", g.blockdev_getsize64, "/dev/sdae")
+fails("No such file", g.blockdev_getsize64, "/dev/sdzz")
 # A write goes to the disk that it names.
 g.pwrite_device("/dev/sdad", b"the thirtieth", 0)
 same(g.pread_device("/dev/vdad", 13, 0), b"the thirtieth")

@@ -33,13 +33,13 @@ def fails(words, call, *args, **options):
     raise AssertionError(f"{call.__name__}{args} did not fail")
 
 
-def host_luks(image, version, key, cipher=()):
+def host_luks(image, version, key):
     """A device with cheap key derivation, made outside."""
     with open("key", "w") as file:
         file.write(key)
     derivation = ["--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000"]
     subprocess.run(
-        ["cryptsetup", "-q", "luksFormat", "--type", version, *derivation, *cipher]
+        ["cryptsetup", "-q", "luksFormat", "--type", version, *derivation]
         + [image, "key"],
         check=True,
     )
