@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use conformance::support::images::{self, Kind};
 use conformance::support::numbers::Numbers;
@@ -207,7 +207,7 @@ fn mutation(kind: &Kind, numbers: &mut Numbers) -> (u64, Vec<u8>) {
 /// What a failed call must not leave behind.
 #[derive(Debug, PartialEq, Eq)]
 struct Traces {
-    children: String,
+    programs: Vec<PathBuf>,
     mounts: String,
     temporary: Vec<String>,
     loops: usize,
@@ -229,8 +229,17 @@ impl Traces {
             let backing = text(&Path::new("/sys/block").join(name).join("loop/backing_file"));
             backing.starts_with(&*direct.directory().to_string_lossy())
         });
+        let children = text(&process.join(format!("task/{id}/children")));
+        let program = |process: &Path| std::fs::read_link(process.join("exe")).ok();
+        let daemon = program(process);
+        let programs = children.split_whitespace().filter_map(|id| {
+            // Workers last from call to call; they are the daemon's own program.
+            let program = program(&Path::new("/proc").join(id))?;
+            (Some(&program) != daemon.as_ref()).then_some(program)
+        });
+        let programs = programs.collect();
         Self {
-            children: text(&process.join(format!("task/{id}/children"))),
+            programs,
             mounts: text(&process.join("mounts")),
             temporary: names(&root.join("tmp")),
             loops: loops.count(),

@@ -288,5 +288,21 @@ mod tests {
             Some((b"uuid".to_vec(), b"a:b=c".to_vec()))
         );
         assert_eq!(detail(b""), None);
+        // By mdadm 3.2, and what 4.2 has besides: the devices.
+        for (line, name, value) in [
+            ("MD_LEVEL=raid1", "level", "raid1"),
+            ("MD_DEVICES=2", "devices", "2"),
+            ("MD_METADATA=1.2", "metadata", "1.2"),
+            ("MD_NAME=host:first", "name", "host:first"),
+            ("MD_DEVICE_dev_sda1_ROLE=0", "device_dev_sda1_role", "0"),
+            (
+                "MD_DEVICE_dev_sda1_DEV=/dev/sda1",
+                "device_dev_sda1_dev",
+                "/dev/sda1",
+            ),
+        ] {
+            let expected = (name.as_bytes().to_vec(), value.as_bytes().to_vec());
+            assert_eq!(detail(line.as_bytes()), Some(expected), "{line}");
+        }
     }
 }

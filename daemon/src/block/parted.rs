@@ -161,6 +161,24 @@ mod tests {
         assert_eq!(listing.is_bootable(3), None);
     }
 
+    /// By parted 2.1, whose second line ends with the model, and by 3.1 and later, where it ends
+    /// with the disk's flags.
+    #[test]
+    fn listings_of_other_versions() {
+        for head in [
+            "/dev/sda:8388608B:scsi:512:512:sun:QEMU QEMU HARDDISK;",
+            "/dev/sda:8388608B:scsi:512:512:sun:QEMU QEMU HARDDISK:;",
+            "/dev/sda:8388608B:scsi:512:4096:sun:QEMU QEMU HARDDISK:pmbr_boot;",
+        ] {
+            let rows = "1:0B:4194303B:4194304B:::;\n3:0B:8388607B:8388608B:::boot;\n";
+            let listing = Listing::parse(&format!("BYT;\n{head}\n{rows}"), "/dev/sda");
+            let listing = listing.expect(head);
+            assert_eq!(listing.kind, "sun", "{head}");
+            assert_eq!(listing.extents().count(), 2, "{head}");
+            assert_eq!(listing.is_bootable(3), Some(true), "{head}");
+        }
+    }
+
     #[test]
     fn what_is_no_listing() {
         for text in [

@@ -156,6 +156,8 @@ impl ContentsActions for Daemon {
         require_offset(offset)?;
         let file = self.devices.open(&device, OFlag::O_WRONLY)?;
         let written = write_at(&file, content, offset).context(&device)?;
+        // The kernel writes it when the device is closed, and then tells nobody of failures.
+        file.sync_data().context(&device)?;
         // Closing it makes udev look at the device again, which would hold it open.
         drop(file);
         udev::settle();

@@ -243,6 +243,11 @@ impl Daemon {
                 data::copy(&from, src, &to, dest, &range, |_| {})
             }
         };
+        // The kernel tells of what it could not write to a device only to whom asks.
+        let result = match dest {
+            DeviceOrPath::Device(device) => result.and_then(|()| to.sync_data().context(device)),
+            DeviceOrPath::Path(_) => result,
+        };
         // Half a copy is worth nothing, but what it was appended to is.
         if result.is_err()
             && let DeviceOrPath::Path(path) = dest

@@ -191,13 +191,13 @@ fn check(device: &Device, how: Option<&str>) -> Result<()> {
         .operands([device.path()])
         // It writes about problems to either.
         .fold_stderr()
-        .output()?;
+        .output()
+        .context(device)?;
     if output.code <= CORRECTED {
         return Ok(());
     }
-    Err(Error::new(
-        String::from_utf8_lossy(&output.stdout).trim().to_owned(),
-    ))
+    let said = String::from_utf8_lossy(&output.stdout);
+    Err(Error::new(format!("{device}: {}", said.trim())))
 }
 
 /// Sets the label of an ext2, ext3 or ext4 filesystem.

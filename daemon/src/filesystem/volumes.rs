@@ -174,6 +174,14 @@ mod tests {
         assert_eq!((volume.id, volume.top_level), (258, 256));
         assert_eq!(volume.path, b"dir/a path b");
         assert!(parse(b"ID 258 gen 10 cgen 9 top level 5 path x").is_some());
+        // By btrfs-progs 0.19 and 3.12, which had no generation, or more than one.
+        let old = parse(b"ID 256 top level 5 path a").expect("0.19");
+        assert_eq!((old.id, old.top_level, &old.path[..]), (256, 5, &b"a"[..]));
+        let more = parse(b"ID 257 gen 9 cgen 7 parent 5 top level 5 path a/b").expect("3.12");
+        assert_eq!(
+            (more.id, more.top_level, &more.path[..]),
+            (257, 5, &b"a/b"[..])
+        );
         for bad in [
             "",
             "ID x gen 1 top level 5 path y",

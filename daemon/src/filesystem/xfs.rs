@@ -347,6 +347,45 @@ realtime =none                   extsz=4096   blocks=0, rtextents=0
         assert!(parse("=\nx==\n= = =1 a= =b,,\n").is_empty());
     }
 
+    /// By xfsprogs 3.1 (Red Hat Enterprise Linux 6), which knew no checksums, and by 6.13, which
+    /// has more of everything.
+    #[test]
+    fn geometry_of_other_versions() {
+        let old = "\
+meta-data=/dev/vda1              isize=256    agcount=4, agsize=64000 blks
+         =                       sectsz=512   attr=2, projid32bit=0
+data     =                       bsize=4096   blocks=256000, imaxpct=25
+         =                       sunit=0      swidth=0 blks
+naming   =version 2              bsize=4096   ascii-ci=0
+log      =internal               bsize=4096   blocks=1200, version=2
+         =                       sectsz=512   sunit=0 blks, lazy-count=1
+realtime =none                   extsz=4096   blocks=0, rtextents=0
+";
+        let info = structure(&parse(old)).expect("3.1");
+        assert_eq!((info.xfs_inodesize, info.xfs_agcount), (256, 4));
+        assert_eq!((info.xfs_datablocks, info.xfs_logblocks), (256_000, 1200));
+        let new = "\
+meta-data=/dev/vda1              isize=512    agcount=4, agsize=76800 blks
+         =                       sectsz=4096  attr=2, projid32bit=1
+         =                       crc=1        finobt=1, sparse=1, rmapbt=1
+         =                       reflink=1    bigtime=1 inobtcount=1 nrext64=1
+         =                       exchange=1   metadir=0
+data     =                       bsize=4096   blocks=307200, imaxpct=25
+         =                       sunit=16     swidth=64 blks
+naming   =version 2              bsize=4096   ascii-ci=0, ftype=1, parent=1
+log      =internal log           bsize=4096   blocks=16384, version=2
+         =                       sectsz=4096  sunit=1 blks, lazy-count=1
+realtime =none                   extsz=4096   blocks=0, rtextents=0
+         =                       rgcount=0    rgsize=0 extents
+         =                       zoned=0      start=0 reserved=0
+";
+        let info = structure(&parse(new)).expect("6.13");
+        assert_eq!((info.xfs_agsize, info.xfs_datablocks), (76800, 307_200));
+        assert_eq!((info.xfs_sunit, info.xfs_swidth), (16, 64));
+        assert_eq!((info.xfs_logsectsize, info.xfs_logsunit), (4096, 1));
+        assert_eq!((info.xfs_rtextsize, info.xfs_rtextents), (4096, 0));
+    }
+
     #[test]
     fn memory_that_repair_needs() {
         let said = "Required memory for repair is greater that the maximum specified\n\
