@@ -12,7 +12,7 @@ use super::guest::{Fixture, clear};
 use super::matrix::{Pair, selected};
 use super::positions::{Kind, Position, positions};
 use super::values::filtered;
-use super::world::{Root, Setting, World};
+use super::world::{Root, Setting, World, stock_daemon};
 
 /// What must be noticed of calls that do reach the canary.
 const NOTICED: &[(&str, &str, &str, &str)] = &[
@@ -88,7 +88,7 @@ const NOTICED: &[(&str, &str, &str, &str)] = &[
 #[test]
 fn a_way_out_is_noticed() {
     for (action, parameter, hostile, expected) in NOTICED {
-        let mut pair = Pair::new(Root::Ext4, false);
+        let mut pair = Pair::new(Root::Ext4, false, false);
         for world in pair.worlds_mut() {
             fs::create_dir(world.guest().join("other/leak")).expect("mkdir");
             if world.setting().canary {
@@ -99,12 +99,7 @@ fn a_way_out_is_noticed() {
             }
             world.accept();
         }
-        let mut all = positions().into_iter();
-        let position = all
-            .find(|position| {
-                (position.action.name.as_str(), position.parameter) == (*action, *parameter)
-            })
-            .unwrap_or_else(|| panic!("{action} has no '{parameter}'"));
+        let position = position(action, parameter);
         let mut wrong = pair.attack(&position, hostile);
         for world in pair.worlds_mut() {
             wrong.extend(world.audit());
@@ -113,6 +108,41 @@ fn a_way_out_is_noticed() {
             wrong.iter().any(|wrong| wrong.contains(expected)),
             "{position} with {hostile} was not noticed: {wrong:#?}"
         );
+    }
+}
+
+fn position(action: &str, parameter: &str) -> Position {
+    let mut all = positions().into_iter();
+    let found = all.find(|position| {
+        (position.action.name.as_str(), position.parameter) == (action, parameter)
+    });
+    found.unwrap_or_else(|| panic!("{action} has no '{parameter}'"))
+}
+
+/// Where the stock daemon hands names to programs.
+const STOCK: &[(&str, &str, &str)] = &[
+    ("du", "path", "/h/abs/dir"),
+    ("copy_size", "src", "/h/abs-file"),
+    ("dd", "src", "/h/abs/file"),
+    ("cp", "src", "/h/abs/file"),
+    ("cp_a", "src", "/h/abs/dir"),
+    ("rsync", "src", "/h/abs/"),
+    ("download", "remotefilename", "/h/disk"),
+    ("mkswap_file", "path", "/h/abs/file"),
+    ("mv", "src", "/h/abs/file"),
+];
+
+/// The matrix on a daemon that is not ours. Skipped where no lane has fetched it.
+#[test]
+fn the_stock_daemon_is_led_out() {
+    if stock_daemon().is_none() {
+        eprintln!("skipped: there is no stock daemon");
+        return;
+    }
+    let mut pair = Pair::new(Root::Ext4, false, true);
+    for (action, parameter, hostile) in STOCK {
+        let wrong = pair.attack(&position(action, parameter), hostile);
+        assert!(!wrong.is_empty(), "{action}: nothing was noticed");
     }
 }
 
@@ -130,6 +160,7 @@ const HONEST: &[&str] = &[
     "/image",
     "/initrd",
     "/iso",
+    "/labels",
     "/elf",
     "/subvol",
 ];
@@ -219,6 +250,7 @@ fn every_position_is_reached(root: Root) {
         root,
         canary: true,
         decoy: true,
+        stock: false,
     });
     let mut answers: BTreeMap<(&str, &str), Result<(), String>> = BTreeMap::new();
     for position in selected(|_| true) {

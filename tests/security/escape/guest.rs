@@ -159,6 +159,7 @@ impl Fixture {
         }
         file("own", b"own content\nof two lines\n")?;
         file("dir/file", b"own content\n")?;
+        file("labels", b"/.* a:b:own:s0\n")?;
         file("image", &self.image)?;
         file("h/dir/below/plain", b"plain\n")?;
         symlink("own", root.join("link"))?;

@@ -19,11 +19,12 @@ pub(crate) struct Pair {
 }
 
 impl Pair {
-    pub(crate) fn new(root: Root, decoy: bool) -> Self {
+    pub(crate) fn new(root: Root, decoy: bool, stock: bool) -> Self {
         let setting = Setting {
             root,
             canary: true,
             decoy,
+            stock,
         };
         Self {
             setting,
@@ -129,7 +130,7 @@ fn matrix(decoy: bool, in_area: impl Fn(&str) -> bool) {
     }
     let times = std::env::var_os("ESCAPE_TIMES").is_some();
     for (root, positions) in by_root {
-        let mut pair = Pair::new(root, decoy);
+        let mut pair = Pair::new(root, decoy, false);
         for position in positions {
             let start = std::time::Instant::now();
             let wrong = pair.attack_all(&position);

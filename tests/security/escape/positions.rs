@@ -21,6 +21,8 @@ const PATHS: &[(&str, &str)] = &[
     ("mount_ro", "mountpoint"),
     ("mount_vfs", "mountpoint"),
     ("rmmountpoint", "exemptpath"),
+    ("selinux_relabel", "specfile"),
+    ("setfiles", "specfile"),
     ("tar_out", "directory"),
 ];
 

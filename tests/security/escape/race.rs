@@ -217,6 +217,7 @@ fn races(in_area: impl Fn(&str) -> bool) {
             root,
             canary: true,
             decoy: true,
+            stock: false,
         };
         let mut world = World::new(setting);
         for position in positions {

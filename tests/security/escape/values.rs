@@ -49,6 +49,7 @@ const BY_NAME: &[(&str, Sample)] = &[
     ("offset", Number(0)),
     ("regex", Text(".")),
     ("pattern", Text("A")),
+    ("specfile", Text("/labels")),
     ("target", Text("/own")),
 ];
 
@@ -87,6 +88,7 @@ const BY_ACTION: &[(&str, &str, Sample)] = &[
     ("mount_vfs", "vfstype", Text("ext2")),
     ("mksquashfs", "excludes", Texts(&["none"])),
     ("set_e2attrs", "attrs", Text("d")),
+    ("setfiles", "excludes", Texts(&["/h/abs"])),
     ("strings_e", "encoding", Text("l")),
     ("tar_in", "tarfile", Tar(None)),
     ("tgz_in", "tarball", Tar(Some("gzip"))),

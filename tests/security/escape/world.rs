@@ -33,6 +33,15 @@ pub(crate) struct Setting {
     pub(crate) canary: bool,
     /// The guest has a directory of the canary's name.
     pub(crate) decoy: bool,
+    /// It is served by the stock daemon.
+    pub(crate) stock: bool,
+}
+
+/// The stock daemon, if a lane has fetched it.
+pub(crate) fn stock_daemon() -> Option<PathBuf> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let daemon = root.join("target/lanes/stock/usr/sbin/guestfsd");
+    daemon.exists().then_some(daemon)
 }
 
 /// The filesystem of a guest's root.
@@ -206,13 +215,20 @@ impl World {
             Root::Ext4 => 1 << 20,
             Root::Btrfs | Root::Xfs => setting.root.size() << 20,
         };
-        let mut direct = Direct::start(&[
+        let disks = [
             DiskSpec::Image(image("root.img")),
             DiskSpec::Image(image("canary.img")),
             DiskSpec::Blank(scratch),
             DiskSpec::Image(image("other.img")),
             DiskSpec::Image(image("sample.img")),
-        ]);
+        ];
+        let daemon = stock_daemon().filter(|_| setting.stock);
+        let daemon = daemon.map(|path| path.display().to_string());
+        let variables: Vec<_> = daemon
+            .iter()
+            .map(|path| ("GUESTFSD_BIN", path.as_str()))
+            .collect();
+        let mut direct = Direct::with_environment(&disks, &[], &variables);
         direct.mount("/dev/sda", "/").expect("mount");
         direct.mkdir("/other").expect("mkdir");
         direct.mount("/dev/sdd", "/other").expect("mount");
