@@ -91,16 +91,17 @@ impl Entry<'_> {
         fstatat(self.dir, self.name, AtFlags::AT_SYMLINK_NOFOLLOW)
     }
 
-    /// Whether it is a regular file.
+    /// Whether it is a regular file. A forged directory can call a device one:
+    /// that it is one, only the file itself is believed.
     ///
     /// # Errors
     ///
     /// The errno of the system call.
     pub(crate) fn is_regular(&self) -> nix::Result<bool> {
-        match self.kind {
-            Some(kind) => Ok(kind == Type::File),
-            None => Ok(file_type(&self.stat()?) == SFlag::S_IFREG),
+        if self.kind.is_some_and(|kind| kind != Type::File) {
+            return Ok(false);
         }
+        Ok(file_type(&self.stat()?) == SFlag::S_IFREG)
     }
 }
 
