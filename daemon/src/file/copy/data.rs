@@ -14,6 +14,9 @@ use crate::guest::file_type;
 
 /// How much is read at a time.
 const BLOCK: usize = 1 << 20;
+/// How much is read at first: after the kernel's copy it is only the end that is
+/// left to be seen, and a tree of small files has many ends.
+const FIRST_BLOCK: usize = 16 << 10;
 /// How much the kernel copies at a time; the caller hears of progress between.
 const KERNEL_BLOCK: u64 = 64 << 20;
 /// The unit in which zeroes are looked for.
@@ -213,8 +216,13 @@ impl Copying<'_> {
     }
 
     fn by_hand(&mut self, limit: u64) -> Result<u64, Failure> {
-        self.block.resize(BLOCK, 0);
-        let want = usize::try_from(limit).unwrap_or(BLOCK).min(BLOCK);
+        let size = if self.block.is_empty() {
+            FIRST_BLOCK
+        } else {
+            BLOCK
+        };
+        self.block.resize(size, 0);
+        let want = usize::try_from(limit).unwrap_or(size).min(size);
         let room = self.block.get_mut(..want).unwrap_or_default();
         let got = loop {
             match read(self.from, &mut *room) {
