@@ -300,24 +300,28 @@ fn in_daemon(direct: &Direct, program: &[&str]) {
     assert!(status.expect("nsenter").success(), "{program:?}");
 }
 
-fn library(name: &str) -> PathBuf {
+/// Takes a library away from the daemon, its workers and its programs; gives back a directory that
+/// has it, for the programs alone.
+pub(crate) fn hide_library(direct: &Direct, name: &str) -> String {
     let path = format!("/usr/lib/{}-linux-gnu/{name}", std::env::consts::ARCH);
-    fs::canonicalize(path).expect("the library")
+    let path = fs::canonicalize(path).expect("the library");
+    let path = path.to_str().expect("UTF-8");
+    let elsewhere = "/tmp/elsewhere";
+    in_daemon(direct, &["mkdir", elsewhere]);
+    in_daemon(direct, &["cp", path, &format!("{elsewhere}/{name}")]);
+    in_daemon(direct, &["mount", "--bind", "/dev/null", path]);
+    elsewhere.to_owned()
 }
 
 #[test]
 fn without_the_library_the_program_answers() {
     let mut direct = with_text(&[]);
-    let library = library("libmagic.so.1");
-    let library = library.to_str().expect("UTF-8");
-    in_daemon(&direct, &["mkdir", "/tmp/elsewhere"]);
-    in_daemon(&direct, &["cp", library, "/tmp/elsewhere/libmagic.so.1"]);
-    in_daemon(&direct, &["mount", "--bind", "/dev/null", library]);
+    let elsewhere = hide_library(&direct, "libmagic.so.1");
     // The program needs the library too.
     let error = direct.file("/text").expect_err("no library").to_string();
     assert!(error.contains("libmagic.so.1"), "{error}");
     direct
-        .debug("setenv", &["LD_LIBRARY_PATH", "/tmp/elsewhere"])
+        .debug("setenv", &["LD_LIBRARY_PATH", &elsewhere])
         .expect("setenv");
     assert_eq!(file(&mut direct), TEXT);
     assert_eq!(worker(&direct), None);

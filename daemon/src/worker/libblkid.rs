@@ -115,7 +115,7 @@ impl Blkid {
     ///
     /// ENOTSUP when it is missing.
     pub(super) fn load() -> Result<Self> {
-        let unusable = |error| unusable(Library::Blkid, error);
+        let unusable = |error: libloading::Error| unusable(Library::Blkid, &error);
         // SAFETY: nothing that libblkid does when it is loaded and unloaded needs care.
         let library =
             unsafe { libloading::Library::new(Library::Blkid.file()) }.map_err(unusable)?;

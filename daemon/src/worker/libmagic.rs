@@ -80,14 +80,14 @@ impl Cookie {
     ///
     /// ENOTSUP when one of them is missing.
     pub(super) fn load() -> Result<Self> {
-        let unusable = |error: &dyn std::fmt::Display| unusable(Library::Magic, error);
+        let unusable = |error: &dyn std::error::Error| unusable(Library::Magic, error);
         // SAFETY: nothing that libmagic does when it is loaded and unloaded needs care.
         let library = unsafe { libloading::Library::new(Library::Magic.file()) }
             .map_err(|error| unusable(&error))?;
         let functions = Functions::find(&library).map_err(|error| unusable(&error))?;
         // SAFETY: it takes any flags.
         let handle = unsafe { (functions.open)(MAGIC_NONE) }
-            .ok_or_else(|| unusable(&"magic_open failed"))?;
+            .ok_or_else(|| unusable(&Error::new("magic_open failed")))?;
         let cookie = Self {
             handle,
             functions,

@@ -49,6 +49,9 @@ fn serve<W>(
 }
 
 /// The error of a library that cannot be used.
-pub(super) fn unusable(library: Library, error: impl std::fmt::Display) -> Error {
-    Error::not_supported(format!("{}: {error}", library.file()))
+pub(super) fn unusable(library: Library, error: &dyn std::error::Error) -> Error {
+    // The loader's own words are in there.
+    let reason = error.source().map(ToString::to_string);
+    let reason = reason.unwrap_or_else(|| error.to_string());
+    Error::not_supported(format!("{}: {reason}", library.file()))
 }

@@ -82,6 +82,97 @@ fn one_damaged_filesystem_does_not_hide_the_others() {
     assert_eq!(found, expected);
 }
 
+/// All that the daemon says of what is on the disks.
+fn known(direct: &mut Direct, without_entries: bool) -> Vec<String> {
+    let mut known = Vec::new();
+    for device in ["/dev/sda", "/dev/sda1", "/dev/sda2", "/dev/sdb"] {
+        known.push(format!("{device}: {:?}", direct.vfs_type(device)));
+        known.push(format!("{device}: {:?}", direct.vfs_uuid(device)));
+        known.push(format!("{device}: {:?}", direct.vfs_label(device)));
+        let tags = direct.blkid(device).map_or_else(
+            |error| vec![(b"error".to_vec(), error.errno().into())],
+            |mut tags| {
+                // The program looks for the disk under names that this sandbox has not.
+                if without_entries {
+                    tags.retain(|(name, _)| !name.starts_with(b"PART_ENTRY_"));
+                }
+                tags
+            },
+        );
+        known.extend(tags.into_iter().map(|(name, value)| {
+            let (name, value) = (
+                String::from_utf8_lossy(&name),
+                String::from_utf8_lossy(&value),
+            );
+            format!("{device}: {name}={value}")
+        }));
+    }
+    let found = direct.list_filesystems().expect("list");
+    known.extend(
+        found
+            .into_iter()
+            .map(|(device, kind)| format!("{device} {kind:?}")),
+    );
+    known
+}
+
+#[test]
+fn the_library_and_the_program_give_the_same_answers() {
+    let mut with = partitioned();
+    with.mkfs("ext4", "/dev/sda1", &Default::default())
+        .expect("mkfs");
+    with.mkfs("vfat", "/dev/sda2", &Default::default())
+        .expect("mkfs");
+    with.set_label("/dev/sda1", "with space").expect("label");
+    with.sync().expect("sync");
+    let found = known(&mut with, false);
+    for part in [
+        "/dev/sda1: Ok(\"ext4\")",
+        "/dev/sda1: LABEL=with\\ space",
+        "/dev/sda1: PART_ENTRY_SCHEME=gpt",
+        "/dev/sda1: PART_ENTRY_NAME=first\\ one",
+        "/dev/sda1: PART_ENTRY_OFFSET=2048",
+        "/dev/sda: PTTYPE=gpt",
+        "/dev/sdb: Ok(\"\")",
+    ] {
+        assert!(
+            found.iter().any(|line| line == part),
+            "{part} in {found:#?}"
+        );
+    }
+    let image = with.directory().join("copy");
+    let mut disk = File::open(with.root().join("dev/sda")).expect("a disk");
+    let mut copy = File::create(&image).expect("an image");
+    std::io::copy(&mut disk, &mut copy).expect("a copy");
+
+    let mut without = Direct::start(&[DiskSpec::Image(image), DiskSpec::Blank(8 << 20)]);
+    let elsewhere = crate::worker::hide_library(&without, "libblkid.so.1");
+    without
+        .debug("setenv", &["LD_LIBRARY_PATH", &elsewhere])
+        .expect("setenv");
+    assert_eq!(known(&mut without, true), known(&mut with, true));
+    assert_eq!(without.children(), Vec::<u32>::new());
+}
+
+#[test]
+fn the_signatures_of_two_filesystems_are_nothing_or_an_error() {
+    // A superblock of btrfs in the middle of an ext2 filesystem.
+    let mut direct = Direct::start(&[
+        DiskSpec::Formatted("ext2", 8 << 20),
+        DiskSpec::Formatted("btrfs", 256 << 20),
+    ]);
+    let superblock = direct
+        .pread_device("/dev/sdb", 4096, 64 << 10)
+        .expect("a superblock");
+    direct
+        .pwrite_device("/dev/sda", &superblock, 64 << 10)
+        .expect("another superblock");
+    assert_eq!(direct.vfs_type("/dev/sda").expect("type"), "");
+    let error = direct.blkid("/dev/sda").expect_err("two");
+    assert!(error.to_string().starts_with("/dev/sda: "), "{error}");
+    assert!(error.to_string().contains("several things"), "{error}");
+}
+
 #[test]
 fn sizes_of_what_cannot_shrink_are_not_supported() {
     let mut direct = Direct::start(&[DiskSpec::Blank(8 << 20)]);
