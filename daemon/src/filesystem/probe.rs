@@ -14,7 +14,7 @@ use super::partitions::{self, Partition};
 use super::{iso9660, listing, mapper, minimum_size, superblock};
 use crate::command::Command;
 use crate::daemon::Daemon;
-use crate::udev;
+use crate::{logging, udev};
 
 impl ProbeActions for Daemon {
     fn list_filesystems(&mut self) -> Result<Vec<(Mountable, Vec<u8>)>> {
@@ -65,11 +65,11 @@ impl ProbeActions for Daemon {
     }
 
     fn findfs_uuid(&mut self, uuid: &str) -> Result<Device> {
-        findfs("UUID", uuid.as_bytes())
+        self.find_device("UUID", uuid.as_bytes())
     }
 
     fn findfs_label(&mut self, label: &[u8]) -> Result<Device> {
-        findfs("LABEL", label)
+        self.find_device("LABEL", label)
     }
 
     fn findfs_partuuid(&mut self, uuid: &str) -> Result<Device> {
@@ -131,6 +131,31 @@ impl Daemon {
 }
 
 impl Daemon {
+    fn find_device(&self, tag: &str, value: &[u8]) -> Result<Device> {
+        let superblocks = self.superblocks();
+        if !superblocks.have_library()? {
+            return findfs(tag, value);
+        }
+        // What is mapped or assembled is meant before what it is made of.
+        let mut candidates = mapper::devices()?;
+        candidates.extend(self.devices.md_devices()?);
+        candidates.extend(self.devices.disks()?);
+        candidates.extend(self.devices.partitions()?);
+        for device in candidates {
+            match superblocks.tag(&device, tag) {
+                Ok(Some(found)) if found == value => {
+                    return Ok(mapper::logical_volume(&device).unwrap_or(device));
+                }
+                Ok(_) => {}
+                Err(error) => logging::warning(format_args!("findfs: {error}")),
+            }
+        }
+        Err(Error::new(format!(
+            "no device has {tag}={}",
+            String::from_utf8_lossy(value)
+        )))
+    }
+
     fn find_partition(
         &self,
         tag: &str,
@@ -155,7 +180,7 @@ impl Daemon {
     }
 }
 
-/// The device with a tag that libblkid finds.
+/// The device with a tag, in an appliance without libblkid's library.
 fn findfs(tag: &str, value: &[u8]) -> Result<Device> {
     // It looks at udev's names first, which may not have caught up with the last change.
     udev::settle();

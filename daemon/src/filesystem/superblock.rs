@@ -50,6 +50,15 @@ impl<'a> Superblocks<'a> {
         self.workers
     }
 
+    /// Whether they are read through the library.
+    ///
+    /// # Errors
+    ///
+    /// When its worker cannot be started now.
+    pub(crate) fn have_library(&self) -> Result<bool> {
+        Ok(self.workers.blkid()?.is_some())
+    }
+
     /// The type of what is on a device; empty if it is nothing that is known.
     ///
     /// # Errors
@@ -89,7 +98,7 @@ impl<'a> Superblocks<'a> {
     ///
     /// When the `blkid` program cannot be run.
     pub(crate) fn kinds(&self, devices: &[Device]) -> Result<Vec<String>> {
-        if !devices.is_empty() && self.workers.blkid()?.is_none() {
+        if !devices.is_empty() && !self.have_library()? {
             return program::kinds(devices);
         }
         let kind = |device| {
