@@ -2,9 +2,11 @@
 //!
 //! A boot is slow, so each test boots once and does many things.
 
+mod faults;
 mod guestfish;
 mod ldm;
 mod luks;
 mod matrix;
 mod python;
 mod verbose;
+mod virt_tools;
