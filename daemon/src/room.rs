@@ -25,11 +25,30 @@ pub(crate) fn require(size: usize) -> Result<()> {
     Ok(())
 }
 
+/// The room that a growing result takes.
+#[derive(Debug, Default)]
+pub(crate) struct Room {
+    taken: usize,
+}
+
+impl Room {
+    /// Takes room for so many bytes more.
+    ///
+    /// # Errors
+    ///
+    /// As for [`require`].
+    pub(crate) fn take(&mut self, bytes: usize) -> Result<()> {
+        require(self.taken + bytes)?;
+        self.taken += bytes;
+        Ok(())
+    }
+}
+
 /// A list of strings for a reply.
 #[derive(Debug, Default)]
 pub(crate) struct Strings {
     strings: Vec<Vec<u8>>,
-    size: usize,
+    room: Room,
 }
 
 impl Strings {
@@ -40,8 +59,7 @@ impl Strings {
     /// As for [`require`].
     pub(crate) fn push(&mut self, string: impl Into<Vec<u8>>) -> Result<()> {
         let string = string.into();
-        self.require(string.len())?;
-        self.size += STRING_LENGTH + string.len();
+        self.room.take(STRING_LENGTH + string.len())?;
         self.strings.push(string);
         Ok(())
     }
@@ -52,7 +70,7 @@ impl Strings {
     ///
     /// As for [`require`].
     pub(crate) fn require(&self, len: usize) -> Result<()> {
-        require(self.size + STRING_LENGTH + len)
+        require(self.room.taken + STRING_LENGTH + len)
     }
 
     /// All of them.

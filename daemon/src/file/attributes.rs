@@ -14,9 +14,9 @@ use protocol::{Context, Error, Filename, GuestPath, Result};
 use capabilities::Capabilities;
 use relabel::Relabel;
 
-use super::room::Room;
 use crate::acl::{self, Acl};
 use crate::guest::{Guest, file_type};
+use crate::room::Room;
 use crate::{Daemon, xattr};
 
 /// What an attribute takes on the wire besides its name and value: two lengths,
@@ -28,11 +28,11 @@ const OWN_CONTEXT: &str = "/proc/self/attr/current";
 
 impl AttributesActions for Daemon {
     fn getxattrs(&mut self, path: GuestPath) -> Result<Vec<Xattr>> {
-        all(&self.guest.handle(&path)?, &mut Room::new()).context(&path)
+        all(&self.guest.handle(&path)?, &mut Room::default()).context(&path)
     }
 
     fn lgetxattrs(&mut self, path: GuestPath) -> Result<Vec<Xattr>> {
-        all(&self.guest.handle_nofollow(&path)?, &mut Room::new()).context(&path)
+        all(&self.guest.handle_nofollow(&path)?, &mut Room::default()).context(&path)
     }
 
     fn setxattr(&mut self, xattr: &[u8], val: &[u8], vallen: i32, path: GuestPath) -> Result<()> {
@@ -70,7 +70,7 @@ impl AttributesActions for Daemon {
     fn internal_lxattrlist(&mut self, path: GuestPath, names: Vec<Filename>) -> Result<Vec<Xattr>> {
         // Neither a missing directory nor a file that cannot be read is an error.
         let directory = self.guest.handle(&path).ok();
-        let mut room = Room::new();
+        let mut room = Room::default();
         let mut found = Vec::new();
         for name in &names {
             let handle = nofollow(&self.guest, &path, directory.as_ref(), name);
@@ -84,7 +84,7 @@ impl AttributesActions for Daemon {
                 Some(attributes) => format!("{}\0", attributes.len()).into_bytes(),
                 None => Vec::new(),
             };
-            room.take(XATTR_SIZE + count.len(), &path)?;
+            room.take(XATTR_SIZE + count.len()).context(&path)?;
             found.push(Xattr {
                 attrname: Vec::new(),
                 attrval: count,
@@ -200,7 +200,8 @@ fn all(file: &impl AsFd, room: &mut Room) -> Result<Vec<Xattr>> {
     let mut all = Vec::with_capacity(names.len());
     for attrname in names {
         let attrval = xattr::get(file, &attrname).context("getxattr")?;
-        room.take(XATTR_SIZE + attrname.len() + attrval.len(), "listxattr")?;
+        room.take(XATTR_SIZE + attrname.len() + attrval.len())
+            .context("listxattr")?;
         all.push(Xattr { attrname, attrval });
     }
     Ok(all)

@@ -17,11 +17,11 @@ use protocol::xdr::Encoder;
 use protocol::{Context, Error, FileOut, FileSender, GuestPath, Result, Sent};
 
 use super::fresh::{self, RANDOM};
-use super::room::Room;
 use super::unslashed;
 use crate::Daemon;
 use crate::command::Command;
 use crate::guest::{Guest, file_type};
+use crate::room::Room;
 use removal::remove_tree;
 
 /// What an entry takes on the wire besides its name: an inode, a letter, a length.
@@ -99,10 +99,10 @@ impl DirectoriesActions for Daemon {
 
     fn readdir(&mut self, dir: GuestPath) -> Result<Vec<Dirent>> {
         let mut entries = Vec::new();
-        let mut room = Room::new();
+        let mut room = Room::default();
         for entry in self.guest.directory(&dir)?.iter() {
             let entry = dirent(&entry.context(&dir)?);
-            room.take(DIRENT_SIZE + entry.name.len(), &dir)?;
+            room.take(DIRENT_SIZE + entry.name.len()).context(&dir)?;
             entries.push(entry);
         }
         Ok(entries)

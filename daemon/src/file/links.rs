@@ -11,16 +11,13 @@ use nix::unistd::{linkat, symlinkat};
 use protocol::api::LinksActions;
 use protocol::{Context, Error, Filename, GuestPath, Result};
 
-use super::room::Room;
 use super::{fresh, unslashed};
 use crate::Daemon;
 use crate::guest::{Guest, Place, file_type};
+use crate::room::Strings;
 
 /// The bits of a mode that are not the kind of the file.
 const PERMISSIONS: i32 = 0o7777;
-
-/// What the length of a string takes on the wire.
-const LENGTH: usize = 4;
 
 impl LinksActions for Daemon {
     fn mknod(&mut self, mode: i32, devmajor: i32, devminor: i32, path: GuestPath) -> Result<()> {
@@ -100,14 +97,12 @@ impl LinksActions for Daemon {
         names: Vec<Filename>,
     ) -> Result<Vec<Vec<u8>>> {
         let dir = self.guest.open(&path, OFlag::O_PATH | OFlag::O_DIRECTORY)?;
-        let mut links = Vec::with_capacity(names.len());
-        let mut room = Room::new();
+        let mut links = Strings::default();
         for name in names {
             let link = readlinkat(&dir, name.as_os_str()).unwrap_or_default();
-            room.take(LENGTH + link.len(), &path)?;
-            links.push(link.into_vec());
+            links.push(link.into_vec()).context(&path)?;
         }
-        Ok(links)
+        Ok(links.into_vec())
     }
 }
 

@@ -8,7 +8,6 @@ mod copy;
 mod directories;
 pub(crate) mod fresh;
 mod links;
-mod room;
 mod search;
 mod status;
 mod text;

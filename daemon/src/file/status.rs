@@ -16,10 +16,9 @@ use protocol::api::{
 };
 use protocol::{Context, Error, Filename, GuestPath, Progress, Result};
 
-use super::room::Room;
 use crate::guest::{Guest, descriptor_path, file_type};
 use crate::walk::Walk;
-use crate::{Daemon, xattr};
+use crate::{Daemon, room, xattr};
 
 /// What a `statns` takes on the wire.
 const STATNS_SIZE: usize = 22 * 8;
@@ -173,7 +172,7 @@ impl StatusActions for Daemon {
         names: Vec<Filename>,
     ) -> Result<Vec<Statns>> {
         let dir = self.guest.open(&path, OFlag::O_PATH | OFlag::O_DIRECTORY)?;
-        Room::new().take(names.len() * STATNS_SIZE, &path)?;
+        room::require(names.len() * STATNS_SIZE).context(&path)?;
         let stat = |name: &Filename| match name.as_bytes() {
             // Above the guest's root there is nothing.
             b".." => self.guest.lstat(&path.join(b"..")).ok(),
