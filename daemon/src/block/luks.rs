@@ -7,7 +7,7 @@ use nix::errno::Errno;
 use protocol::api::{CryptsetupOpenOptions, LuksActions};
 use protocol::{Context, Device, Error, Key, Result};
 
-use crate::command::Command;
+use crate::command::{Command, Output};
 use crate::filesystem::superblock::Superblocks;
 use crate::{Daemon, udev};
 
@@ -54,20 +54,19 @@ impl LuksActions for Daemon {
         let keyslot = slot(keyslot)?;
         let command = with_key("luksAddKey", &key)?.args(["--batch-mode", "--key-slot", &keyslot]);
         let newkey = secret::pipe(&newkey)?;
-        run(&device, command.operands([device.path()]).fd_arg(&newkey))
+        run(&device, command.operands([device.path()]).fd_arg(&newkey)).map(drop)
     }
 
     fn luks_kill_slot(&mut self, device: Device, key: Key, keyslot: i32) -> Result<()> {
         let keyslot = slot(keyslot)?;
         let command = with_key("luksKillSlot", &key)?.arg("--batch-mode");
-        run(&device, command.operands([device.path()]).arg(keyslot))
+        run(&device, command.operands([device.path()]).arg(keyslot)).map(drop)
     }
 
     fn luks_uuid(&mut self, device: Device) -> Result<String> {
         let command = Command::new("cryptsetup").arg("luksUUID");
-        let uuid = command.operands([device.path()]).run().context(&device)?;
-        let uuid = String::from_utf8_lossy(&uuid.stdout);
-        Ok(uuid.trim().to_owned())
+        let output = run(&device, command.operands([device.path()]))?;
+        Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
     }
 
     fn cryptsetup_open(
@@ -90,7 +89,7 @@ impl LuksActions for Daemon {
             command = command.arg(format!("--cipher={cipher}"));
         }
         let command = command.operands([device.path()]).arg(mapname);
-        mapping::settle(mapname, run(&device, command))
+        mapping::settle(mapname, run(&device, command).map(drop))
     }
 
     fn cryptsetup_close(&mut self, device: Device) -> Result<()> {
@@ -98,7 +97,7 @@ impl LuksActions for Daemon {
         let command = Command::new("cryptsetup").arg("close").operands([name]);
         let closed = run(&device, command);
         udev::settle();
-        closed
+        closed.map(drop)
     }
 
     fn clevis_luks_unlock(&mut self, device: Device, mapname: &str) -> Result<()> {
@@ -123,7 +122,7 @@ fn format(device: &Device, key: &Key, keyslot: i32, cipher: Option<&str>) -> Res
     }
     let formatted = run(device, command.operands([device.path()]));
     udev::settle();
-    formatted
+    formatted.map(drop)
 }
 
 /// A cryptsetup command that is told the key.
@@ -135,12 +134,12 @@ fn with_key(action: &str, key: &Key) -> Result<Command> {
         .fd_arg(&key))
 }
 
-/// Runs cryptsetup with keys.
-fn run(device: &Device, command: Command) -> Result<()> {
+/// Runs cryptsetup, which may be told keys.
+fn run(device: &Device, command: Command) -> Result<Output> {
     let _guard = secret::NoCore::new()?;
     let output = command.output().context(device)?;
     if output.code == 0 {
-        return Ok(());
+        return Ok(output);
     }
     let message = match output.message() {
         // Asked to be quiet, it does not even say that the key is wrong.
@@ -148,7 +147,8 @@ fn run(device: &Device, command: Command) -> Result<()> {
             "No key available with this passphrase.".to_owned()
         }
         said if said.is_empty() => format!("cryptsetup exited with status {}", output.code),
-        said => said,
+        // It was told another name than the caller has.
+        said => said.replace(device.as_str(), device.name()),
     };
     let message = format!("{device}: {message}");
     Err(match errno(output.code) {
