@@ -196,8 +196,7 @@ for device, slots in (LUKS1, 8), (LUKS2, 32):
 fails("No key available", g.cryptsetup_open, LUKS1, FIRST, "key")
 g.cryptsetup_open(LUKS1, SECOND, "key")
 g.cryptsetup_close("/dev/mapper/key")
-assert "0: luks2" not in sh(f"cryptsetup luksDump {LUKS2}")
-assert "31: luks2" in sh(f"cryptsetup luksDump {LUKS2}")
+fails("not active", g.luks_kill_slot, LUKS2, SECOND, 0)
 fails("No key available", g.cryptsetup_open, LUKS1, SECOND.rstrip(), "key")
 assert mappings() == []
 
@@ -214,7 +213,7 @@ assert sh("dmsetup table format").split()[3] == "aes-xts-plain64"
 g.cryptsetup_close("/dev/mapper/format")
 g.luks_format_cipher(BLANK, LONG, 0, "aes-cbc-essiv:sha256")
 assert g.luks_uuid(BLANK) != uuid
-assert "cipher: aes-cbc-essiv:sha256" in sh(f"cryptsetup luksDump {BLANK}")
+assert b'"aes-cbc-essiv:sha256"' in g.pread_device(BLANK, 12288, 4096)
 
 if not STOCK:
     fails("base64", g.cryptsetup_open, BLANK, "base64:" + SECRET + "!", "encoded")
