@@ -6,3 +6,4 @@ pub mod images;
 pub mod ldm;
 pub mod numbers;
 pub mod raw;
+pub mod rsync;

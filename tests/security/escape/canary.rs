@@ -50,7 +50,7 @@ pub(crate) fn leaked(text: &str) -> Option<&'static str> {
 
 /// Makes the directory, which must not exist. What is in it has not been read
 /// since it changed, so that the kernel notes the first reader.
-pub(crate) fn plant(outside: &Path, image: &Path) {
+pub(crate) fn plant(outside: &Path, image: &[u8]) {
     for directory in ["", "dir", "empty"] {
         fs::create_dir(outside.join(directory)).expect("mkdir");
     }
@@ -58,7 +58,7 @@ pub(crate) fn plant(outside: &Path, image: &Path) {
     for name in ["file", "dir/inside", "dir/CANARY-name"] {
         fs::write(outside.join(name), &content).expect("write");
     }
-    fs::copy(image, outside.join("image")).expect("copy");
+    fs::write(outside.join("image"), image).expect("write");
     for name in [
         "file",
         "image",

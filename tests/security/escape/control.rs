@@ -169,8 +169,6 @@ const HONEST: &[&str] = &[
 const UNREACHED: &[(&str, &str)] = &[
     ("swapon_file", "this machine would begin to use the file"),
     ("swapoff_file", "no file is in use"),
-    ("rsync_in", "there is no server"),
-    ("rsync_out", "there is no server"),
     ("btrfs_scrub_cancel", "no scrub runs"),
     ("btrfs_scrub_resume", "no scrub was cancelled"),
     ("btrfs_balance_cancel", "no balance runs"),

@@ -10,6 +10,7 @@ use std::process::Command;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
+use conformance::support::rsync::Remote;
 use conformance::{Direct, DiskSpec};
 use nix::mount::{MntFlags, umount2};
 use nix::sched::{CloneFlags, setns, unshare};
@@ -17,7 +18,7 @@ use tempfile::TempDir;
 
 use super::answer::{Answer, Received};
 use super::canary::{CANARY, difference, leaked, plant, snapshot};
-use super::given::Given;
+use super::given::{Given, Value};
 use super::guest::{Fixture, State, clear, states};
 use super::values::{before, samples};
 
@@ -70,13 +71,19 @@ impl Root {
         }
     }
 
-    /// Makes an image with such a filesystem.
+    /// Makes an image with such a filesystem. Only the kernel's ext4 does not
+    /// take two of one UUID for the same, and the answers of two must be.
     fn format(self, image: &Path) {
         let file = fs::File::create(image).expect("image");
         file.set_len(self.size() << 20).expect("image size");
-        let quiet = if self == Self::Ext4 { "-qF" } else { "-q" };
+        let uuid = "01234567-89ab-4def-8123-456789abcdef";
+        let seed = format!("hash_seed={uuid}");
+        let options: &[&str] = match self {
+            Self::Ext4 => &["-qF", "-U", uuid, "-E", &seed],
+            Self::Btrfs | Self::Xfs => &["-q"],
+        };
         let mut mkfs = Command::new(format!("/usr/sbin/mkfs.{}", self.name()));
-        let output = mkfs.arg(quiet).arg(image).output().expect("mkfs");
+        let output = mkfs.args(options).arg(image).output().expect("mkfs");
         assert!(output.status.success(), "{mkfs:?}: {output:?}");
     }
 
@@ -92,7 +99,10 @@ impl Root {
 
 /// Images that every world has a copy of.
 struct Templates {
-    directory: TempDir,
+    /// A filesystem with a file, and a link out.
+    honest: Vec<u8>,
+    /// Another guest's disk: the canary is both where it begins and in its files.
+    canary: Vec<u8>,
 }
 
 impl Templates {
@@ -102,43 +112,26 @@ impl Templates {
     }
 
     fn make() -> Self {
-        let directory = tempfile::tempdir().expect("a scratch directory");
-        let tree = directory.path().join("tree");
+        let scratch = tempfile::tempdir().expect("a scratch directory");
+        let (tree, image) = (scratch.path().join("tree"), scratch.path().join("image"));
         fs::create_dir(&tree).expect("mkdir");
-        let made = Self { directory };
         fs::write(tree.join("file"), "own content\n").expect("write");
         std::os::unix::fs::symlink("/outside", tree.join("out")).expect("link");
-        made.ext2("other.img", &tree, 128);
-        made.ext2("sample.img", &tree, 128);
-        // Another guest's disk: both what is read from its beginning and what is in its files.
+        let mke2fs = || {
+            let mut mke2fs = Command::new("/usr/sbin/mke2fs");
+            mke2fs.args(["-q", "-F", "-t", "ext2", "-d"]).arg(&tree);
+            let output = mke2fs.arg(&image).arg("128").output().expect("mke2fs");
+            assert!(output.status.success(), "{mke2fs:?}: {output:?}");
+            fs::read(&image).expect("image")
+        };
+        let honest = mke2fs();
         fs::write(tree.join("file"), CANARY.repeat(3)).expect("write");
         fs::write(tree.join(CANARY), CANARY).expect("write");
-        made.ext2("canary.img", &tree, 128);
-        let mut image = fs::read(made.path("canary.img")).expect("image");
-        for (to, from) in image[..1024].iter_mut().zip(CANARY.bytes().cycle()) {
+        let mut canary = mke2fs();
+        for (to, from) in canary[..1024].iter_mut().zip(CANARY.bytes().cycle()) {
             *to = from;
         }
-        fs::write(made.path("canary.img"), image).expect("write");
-        Root::Ext4.format(&made.path("ext4.img"));
-        made
-    }
-
-    fn ext2(&self, name: &str, tree: &Path, kib: u32) {
-        let mut mkfs = Command::new("/usr/sbin/mke2fs");
-        mkfs.args(["-q", "-F", "-t", "ext2", "-d"]).arg(tree);
-        mkfs.arg(self.path(name)).arg(kib.to_string());
-        let output = mkfs.output().expect("mke2fs");
-        assert!(output.status.success(), "{mkfs:?}: {output:?}");
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
-    }
-
-    fn copy(&self, name: &str, to: &Path) {
-        let mut cp = Command::new("cp");
-        cp.arg("--sparse=always").arg(self.path(name)).arg(to);
-        assert!(cp.status().expect("cp").success(), "{cp:?}");
+        Self { honest, canary }
     }
 }
 
@@ -183,6 +176,8 @@ pub(crate) struct World {
     guest: BTreeMap<PathBuf, State>,
     mounts: String,
     disk: Vec<u8>,
+    /// Another computer, once there was a call for one.
+    remote: Option<Remote>,
     /// Goes last: the images.
     _images: TempDir,
 }
@@ -198,19 +193,18 @@ impl World {
         let templates = Templates::get();
         let images = tempfile::tempdir().expect("a scratch directory");
         let image = |name: &str| images.path().join(name);
-        match setting.root {
-            Root::Ext4 => templates.copy("ext4.img", &image("root.img")),
-            // A filesystem of its own: the kernel takes two of one UUID for the same.
-            root => root.format(&image("root.img")),
+        setting.root.format(&image("root.img"));
+        let disk = match setting.canary {
+            true => templates.canary.clone(),
+            false => vec![0; templates.canary.len()],
+        };
+        for (name, content) in [
+            ("other.img", &templates.honest),
+            ("sample.img", &templates.honest),
+            ("canary.img", &disk),
+        ] {
+            fs::write(image(name), content).expect("image");
         }
-        for name in ["other.img", "sample.img", "canary.img"] {
-            templates.copy(name, &image(name));
-        }
-        if !setting.canary {
-            let size = fs::metadata(image("canary.img")).expect("image").len();
-            fs::write(image("canary.img"), vec![0; size as usize]).expect("write");
-        }
-        let disk = fs::read(image("canary.img")).expect("image");
         let scratch = match setting.root {
             Root::Ext4 => 1 << 20,
             Root::Btrfs | Root::Xfs => setting.root.size() << 20,
@@ -238,12 +232,12 @@ impl World {
         let fixture = Fixture {
             decoy: setting.decoy,
             disk: rdev,
-            image: fs::read(templates.path("sample.img")).expect("image"),
+            image: templates.honest.clone(),
         };
         clear(&root.join("sysroot")).expect("an empty guest");
         fixture.build(&root.join("sysroot")).expect("the guest");
         if setting.canary {
-            plant(&root.join("outside"), &templates.path("canary.img"));
+            plant(&root.join("outside"), &templates.canary);
         }
         let mut world = Self {
             setting,
@@ -254,6 +248,7 @@ impl World {
             guest: states(&root.join("sysroot")),
             mounts: String::new(),
             disk,
+            remote: None,
             root,
             fixture,
             _images: images,
@@ -279,9 +274,18 @@ impl World {
             let answer = self.call(&first.name, &samples(first, false));
             assert!(answer.succeeded(), "{}: {answer:?}", first.name);
         }
+        let mut given = given.clone();
+        if given.has("remote") {
+            let remote = self.remote.get_or_insert_with(|| {
+                let remote = Remote::start();
+                fs::write(remote.at("file"), "from elsewhere\n").expect("write");
+                remote
+            });
+            given.set("remote", Value::bytes(remote.url("")));
+        }
         self.watchdog.set(Some(Instant::now() + PATIENCE));
         let mut sent = Received::default();
-        let result = super::call(&mut self.direct, action, given, &mut sent);
+        let result = super::call(&mut self.direct, action, &given, &mut sent);
         self.watchdog.set(None);
         let result = result.unwrap_or_else(|| panic!("there is no call of '{action}'"));
         Answer::new(result, &sent)
@@ -396,6 +400,11 @@ impl World {
         if disk != self.disk {
             wrong.push("changed another guest's disk".to_owned());
             self.disk = disk;
+        }
+        for (name, state) in self.remote.iter().flat_map(|remote| states(&remote.at(""))) {
+            if let Some(secret) = leaked(&state.text).or_else(|| leaked(&name.to_string_lossy())) {
+                wrong.push(format!("{secret} was sent away: {}", name.display()));
+            }
         }
         let mut start = vec![0; 64 << 10];
         let mut scratch = fs::File::open(self.root.join("dev/sdc")).expect("sdc");
