@@ -21,8 +21,8 @@ use crate::scratch::MountPoint;
 /// `MS_NOSYMFOLLOW` of Linux 5.10, which older kernels pass over.
 const NO_LINKS: MsFlags = MsFlags::from_bits_retain(256);
 
-/// A directory and everything mounted below it, read-only and without a link
-/// that is followed, for as long as this is there.
+/// A directory and everything mounted below it, without a link that is
+/// followed, for as long as this is there.
 #[derive(Debug)]
 pub(crate) struct View {
     directory: OwnedFd,
@@ -31,12 +31,25 @@ pub(crate) struct View {
 }
 
 impl View {
-    /// Mounts `directory` a second time.
+    /// A view to read from.
     ///
     /// # Errors
     ///
     /// The errno of mount(2).
     pub(crate) fn new(directory: &OwnedFd) -> Result<Self> {
+        Self::with(directory, MsFlags::MS_RDONLY)
+    }
+
+    /// A view to change what is in it.
+    ///
+    /// # Errors
+    ///
+    /// The errno of mount(2).
+    pub(crate) fn writable(directory: &OwnedFd) -> Result<Self> {
+        Self::with(directory, MsFlags::empty())
+    }
+
+    fn with(directory: &OwnedFd, access: MsFlags) -> Result<Self> {
         let point = MountPoint::new()?;
         let from = descriptor_path(directory);
         remount(
@@ -44,7 +57,7 @@ impl View {
             point.path(),
             MsFlags::MS_BIND | MsFlags::MS_REC,
         )?;
-        let flags = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY;
+        let flags = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | access;
         let flags = flags | MsFlags::MS_NODEV | MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC | NO_LINKS;
         for mounted in mounts::below(point.path())? {
             remount(None, &mounted.mountpoint, flags)?;

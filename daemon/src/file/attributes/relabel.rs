@@ -15,7 +15,7 @@ use nix::fcntl::OFlag;
 use protocol::{Context, Error, GuestPath, Result};
 
 use crate::command::Command;
-use crate::guest::Guest;
+use crate::guest::{Guest, View};
 use crate::scratch;
 
 const PROGRAM: &str = "setfiles";
@@ -53,7 +53,9 @@ impl Relabel<'_> {
         copy_specifications(guest, &specfile, &specifications)?;
 
         let mut command = Command::new(PROGRAM);
-        let root = command.fd(&guest.handle(&GuestPath::root())?);
+        // Without links: what the program found to be a directory can be one when it goes on.
+        let view = View::writable(&guest.handle(&GuestPath::root())?)?;
+        let root = command.fd(&view);
         if self.force {
             command = command.arg("-F");
         }

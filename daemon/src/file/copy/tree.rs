@@ -5,7 +5,6 @@
 
 use std::collections::HashMap;
 use std::ffi::{CString, OsStr};
-use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
@@ -183,21 +182,34 @@ impl Copier {
         let archive = self.how == How::Archive;
         let (dir, name) = split(path);
         let parent = self.parent(dir)?;
-        if let Ok(there) = fstatat(parent, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
-            let keep = file_type(&there) == SFlag::S_IFREG && !(archive && there.st_nlink > 1);
-            if !keep {
-                make_way(parent, name, &there)?;
+        // What is there is opened by its handle, so that it is still a regular file then.
+        let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let existing = match openat(parent, name, flags, Mode::empty()) {
+            Ok(handle) => {
+                let there = fstat(&handle)?;
+                let keep = file_type(&there) == SFlag::S_IFREG && !(archive && there.st_nlink > 1);
+                if !keep {
+                    make_way(parent, name, &there)?;
+                }
+                keep.then_some(handle)
             }
-        }
+            Err(Errno::ENOENT) => None,
+            Err(errno) => return Err(errno.into()),
+        };
         let from = reopen(source, OFlag::O_RDONLY)?;
-        let flags = OFlag::O_WRONLY
-            | OFlag::O_CREAT
-            | OFlag::O_TRUNC
-            | OFlag::O_NOFOLLOW
-            | OFlag::O_CLOEXEC;
-        // Nobody else gets at the data before the owner is right.
-        let mode = stat.st_mode & if archive { 0o700 } else { 0o777 };
-        let to = File::from(openat(parent, name, flags, Mode::from_bits_truncate(mode))?);
+        let to = match existing {
+            Some(handle) => reopen(&handle, OFlag::O_WRONLY | OFlag::O_TRUNC)?,
+            None => {
+                let flags = OFlag::O_WRONLY
+                    | OFlag::O_CREAT
+                    | OFlag::O_EXCL
+                    | OFlag::O_NOFOLLOW
+                    | OFlag::O_CLOEXEC;
+                // Nobody else gets at the data before the owner is right.
+                let mode = stat.st_mode & if archive { 0o700 } else { 0o777 };
+                openat(parent, name, flags, Mode::from_bits_truncate(mode))?.into()
+            }
+        };
         data::copy_all(&from, &to)?;
         self.keep(source, &to)
     }
