@@ -77,6 +77,9 @@ impl Error {
 pub(crate) fn errno_from_name(name: &str) -> Option<Errno> {
     /// Beyond the largest that Linux has.
     const END: i32 = 256;
+    if name.is_empty() {
+        return None;
+    }
     (1..END)
         .map(Errno::from_raw)
         .find(|&errno| Error::from(errno).errno_name() == name)
