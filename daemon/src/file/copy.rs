@@ -20,6 +20,7 @@ use protocol::api::{
 };
 use protocol::{Context, Device, DeviceOrPath, Error, GuestPath, Progress, Result};
 
+use super::write_out;
 use crate::Daemon;
 use data::Range;
 use rsync::End;
@@ -83,7 +84,8 @@ impl CopyActions for Daemon {
     fn dd(&mut self, src: DeviceOrPath, dest: DeviceOrPath) -> Result<()> {
         let from = self.open_source(&src)?;
         let to = self.open_target(&dest, &from, Existing::Replaced)?;
-        data::copy(&from, &src, &to, &dest, &Range::default(), |_| {})
+        data::copy(&from, &src, &to, &dest, &Range::default(), |_| {})?;
+        write_out(&to, &dest)
     }
 
     fn copy_size(
@@ -102,7 +104,8 @@ impl CopyActions for Daemon {
         };
         data::copy(&from, &src, &to, &dest, &range, |done| {
             progress.update(done, size);
-        })
+        })?;
+        write_out(&to, &dest)
     }
 
     fn copy_device_to_device(
@@ -243,11 +246,7 @@ impl Daemon {
                 data::copy(&from, src, &to, dest, &range, |_| {})
             }
         };
-        // The kernel tells of what it could not write to a device only to whom asks.
-        let result = match dest {
-            DeviceOrPath::Device(device) => result.and_then(|()| to.sync_data().context(device)),
-            DeviceOrPath::Path(_) => result,
-        };
+        let result = result.and_then(|()| write_out(&to, dest));
         // Half a copy is worth nothing, but what it was appended to is.
         if result.is_err()
             && let DeviceOrPath::Path(path) = dest

@@ -13,11 +13,12 @@ mod status;
 mod text;
 mod transfer;
 
+use std::fs::File;
 use std::os::fd::OwnedFd;
 
 use nix::errno::Errno;
 use nix::sys::stat::{SFlag, fstat};
-use protocol::{Context, Error, GuestPath, Result};
+use protocol::{Context, DeviceOrPath, Error, GuestPath, Result};
 
 use crate::guest::{Guest, file_type};
 
@@ -32,6 +33,15 @@ fn open_directory(guest: &Guest, path: &GuestPath) -> Result<OwnedFd> {
             Errno::ENOTDIR,
             format!("{path}: not a directory"),
         ))
+    }
+}
+
+/// Waits until what was written to a device is there. The kernel tells of what it could not write
+/// only to whom asks, and some filesystems read a device past what it holds back.
+fn write_out(file: &File, target: &DeviceOrPath) -> Result<()> {
+    match target {
+        DeviceOrPath::Device(device) => file.sync_data().context(device),
+        DeviceOrPath::Path(_) => Ok(()),
     }
 }
 

@@ -11,6 +11,7 @@ use nix::sys::stat::Mode;
 use protocol::api::{DebugActions, TransferActions};
 use protocol::{Context, DeviceOrPath, Error, FileIn, FileOut, GuestPath, Progress, Result, Sent};
 
+use super::write_out;
 use crate::Daemon;
 use base64_text::{Decoder, Encoder};
 
@@ -27,8 +28,8 @@ impl TransferActions for Daemon {
         let file = self.open_for_upload(&remotefilename, OFlag::O_TRUNC)?;
         filename
             .copy_to(&file, Some(progress))
-            .map(drop)
-            .context(&remotefilename)
+            .context(&remotefilename)?;
+        write_out(&file, &remotefilename)
     }
 
     fn download(
@@ -91,8 +92,8 @@ impl TransferActions for Daemon {
         seek(&mut file, offset, &remotefilename)?;
         filename
             .copy_to(&file, Some(progress))
-            .map(drop)
-            .context(&remotefilename)
+            .context(&remotefilename)?;
+        write_out(&file, &remotefilename)
     }
 
     fn download_offset(
