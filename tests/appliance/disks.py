@@ -2,24 +2,12 @@
 
 import guestfs
 
+from expect import fails, same
+
 MIB = 1 << 20
 COUNT = 30
 # The disk with large sectors.
 LARGE = 4
-
-
-def fails(word, call, *args, **options):
-    """The call must fail with this word."""
-    try:
-        call(*args, **options)
-    except RuntimeError as error:
-        assert word in str(error), error
-    else:
-        raise AssertionError(f"{call.__name__}{args} did not fail")
-
-
-def same(found, wanted):
-    assert found == wanted, f"{found!r} is not {wanted!r}"
 
 
 def disk(index):

@@ -55,7 +55,7 @@ pub fn python(directory: &Path, script: &str) {
     let output = run(directory, || {
         // The distribution's, for which the binding is built.
         let mut command = Command::new("/usr/bin/python3");
-        command.arg("-u").arg(&script).env("LC_ALL", "C");
+        command.args(["-u", "-B"]).arg(&script).env("LC_ALL", "C");
         command
     });
     assert!(output.success, "{}", output.text);
