@@ -10,7 +10,7 @@ use crate::command::{Child, Command};
 use crate::reading::fill_at;
 
 /// How much memory a decompressor may use: the file says how much it wants.
-const DECOMPRESSOR_MEMORY: u64 = 512 << 20;
+pub(crate) const DECOMPRESSOR_MEMORY: u64 = 512 << 20;
 
 /// How much of a file is read when it is decompressed.
 const DECOMPRESSED_MAX: u64 = 4 << 30;

@@ -12,6 +12,7 @@ use protocol::api::worker_magic::MagicClient;
 use protocol::{Error, Result};
 use rustix::fs::{MemfdFlags, memfd_create};
 
+use crate::archive::input::DECOMPRESSOR_MEMORY;
 use crate::command::Command;
 use crate::features::program_exists;
 use crate::worker::Workers;
@@ -64,7 +65,11 @@ pub(super) fn describe(workers: &Workers, file: &File) -> Result<Vec<u8>> {
 ///
 /// When it cannot be decompressed, or libmagic fails.
 pub(super) fn describe_compressed(workers: &Workers, program: &str, file: File) -> Result<Vec<u8>> {
-    let mut child = Command::new(program).arg("-cd").stdin_file(file).spawn()?;
+    let mut child = Command::new(program)
+        .arg("-cd")
+        .stdin_file(file)
+        .memory_limit(DECOMPRESSOR_MEMORY)
+        .spawn()?;
     let mut content = Vec::new();
     let read = (&mut child).take(DESCRIBED).read_to_end(&mut content)?;
     if read == 0 {
@@ -120,6 +125,7 @@ fn decompressed(program: &str, file: &File) -> Result<Option<OwnedFd>> {
     let mut child = Command::new(program)
         .arg("-cdq")
         .stdin_file(file.try_clone()?)
+        .memory_limit(DECOMPRESSOR_MEMORY)
         .spawn()?;
     let mut content = Vec::new();
     (&mut child).take(INSIDE).read_to_end(&mut content)?;
