@@ -47,6 +47,11 @@ fn load(case: &Path) -> Result<Model, Diagnostics> {
     }])
 }
 
+/// The paths of a whole directory begin with where the checkout is.
+fn unplaced(case: &Path, text: &str) -> String {
+    text.replace(&format!("{}/", case.display()), "")
+}
+
 /// Compares with the file beside the case; true if it is as expected.
 fn expect(case: &Path, extension: &str, text: &str) -> bool {
     let path = case.with_extension(extension);
@@ -73,7 +78,8 @@ fn accepted() {
             Ok(model) => model,
             Err(wrong) => panic!("{} is refused:\n{wrong}", case.display()),
         };
-        good &= expect(&case, "model", &format!("{model:#?}"));
+        let text = unplaced(&case, &format!("{model:#?}"));
+        good &= expect(&case, "model", &text);
         let mut modules = model.modules.iter().chain(&model.workers);
         let module = modules.next().expect("a case has a module");
         if case.with_extension("rs").exists() {
@@ -102,10 +108,7 @@ fn rejected() {
         let Err(wrong) = load(&case) else {
             panic!("{} is accepted", case.display())
         };
-        // The paths of a whole directory begin with where the checkout is.
-        let text = wrong
-            .to_string()
-            .replace(&format!("{}/", case.display()), "");
+        let text = unplaced(&case, &wrong.to_string());
         good &= expect(&case, "err", &text);
     }
     assert!(

@@ -124,7 +124,11 @@ fn create_in_steps(
             .iter()
             .rposition(|&b| b == b'/')
             .map_or(0, |at| at + 1);
-        let (dir, name) = whole.split_at(start);
+        let (dir, name) = match whole.split_at(start) {
+            // The root, of which only slashes are left.
+            (b"", name) => (b"/".as_slice(), name),
+            split => split,
+        };
         let parent = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let parent = open_in_steps(root, Path::new(OsStr::from_bytes(dir)), parent)?;
         // Only a directory could be there, which is not what is made.
