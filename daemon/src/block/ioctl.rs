@@ -29,9 +29,30 @@ mod raw {
     nix::ioctl_write_ptr_bad!(discard, request_code_none!(0x12, 119), [u64; 2]);
     nix::ioctl_read_bad!(discard_zeroes, request_code_none!(0x12, 124), c_uint);
 
+    nix::ioctl_none_bad!(free_loop, 0x4C82);
+    nix::ioctl_write_int_bad!(set_loop_file, 0x4C00);
+    nix::ioctl_none_bad!(clear_loop_file, 0x4C01);
+    nix::ioctl_write_ptr_bad!(set_loop_status, 0x4C04, super::LoopInfo);
+
     /// Keeps the widths of the kernel's arguments and ours in step.
     const _: () = assert!(size_of::<c_ulong>() == size_of::<usize>());
 }
+
+/// `struct loop_info64` of linux/loop.h.
+#[repr(C)]
+struct LoopInfo {
+    /// The device and inode of the file, its number as a device, where in it the device begins
+    /// and how long it is; all but the last two are what the kernel tells.
+    places: [u64; 5],
+    number: u32,
+    encryption: [u32; 2],
+    flags: u32,
+    names: [u8; 64 + 64 + 32],
+    init: [u64; 2],
+}
+
+/// `LO_FLAGS_AUTOCLEAR`
+const AUTOCLEAR: u32 = 4;
 
 type Get<T> = unsafe fn(RawFd, *mut T) -> nix::Result<c_int>;
 type Set<T> = unsafe fn(RawFd, *const T) -> nix::Result<c_int>;
@@ -109,4 +130,32 @@ pub(crate) fn discard(file: &File, start: u64, len: u64) -> Result<()> {
 /// Whether the kernel promises that discarded blocks read as zeroes.
 pub(crate) fn discard_zeroes(file: &File) -> Result<bool> {
     Ok(get(file, raw::discard_zeroes)? != 0)
+}
+
+/// The number of a loop device that nobody uses; `control` is `/dev/loop-control`.
+pub(crate) fn free_loop(control: &File) -> nix::Result<i32> {
+    // SAFETY: the descriptor is open, and the request has no argument.
+    unsafe { raw::free_loop(control.as_raw_fd()) }
+}
+
+/// Puts a file behind a loop device until nobody uses the device any more. It is as writable as
+/// the file is open for writing.
+pub(crate) fn set_loop_file(device: &File, file: &File) -> nix::Result<()> {
+    // SAFETY: both descriptors are open, and the argument is one of them.
+    unsafe { raw::set_loop_file(device.as_raw_fd(), file.as_raw_fd()) }?;
+    let info = LoopInfo {
+        places: [0; 5],
+        number: 0,
+        encryption: [0; 2],
+        flags: AUTOCLEAR,
+        names: [0; 160],
+        init: [0; 2],
+    };
+    // SAFETY: the descriptor is open, and the kernel reads a structure of this layout.
+    let done = unsafe { raw::set_loop_status(device.as_raw_fd(), &raw const info) };
+    if done.is_err() {
+        // SAFETY: the descriptor is open, and the request has no argument.
+        let _ = unsafe { raw::clear_loop_file(device.as_raw_fd()) };
+    }
+    done.map(drop)
 }

@@ -5,6 +5,7 @@ mod devices;
 mod gpt;
 pub(crate) mod ioctl;
 mod ldm;
+pub(crate) mod loopback;
 mod luks;
 pub(crate) mod lvm;
 mod lvm_query;

@@ -18,6 +18,7 @@ use protocol::api::{
 use protocol::{Context, Device, DeviceOrPath, Error, GuestPath, Mountable, Result};
 
 use super::{mapper, volumes};
+use crate::block::loopback::Loop;
 use crate::command::Command;
 use crate::daemon::Daemon;
 use crate::guest::{descriptor_path, file_type};
@@ -69,11 +70,8 @@ impl MountActions for Daemon {
             other => other?,
         };
         let target = self.mountpoint(&mountpoint)?;
-        let command = Command::new("mount")
-            .args(["-o", "loop"])
-            // As its stdin, a filesystem in user space does not keep the file open.
-            .stdin_file(image);
-        attach(command, Path::new("/proc/self/fd/0"), &target, &mountpoint)
+        Loop::new(&image)
+            .and_then(|device| attach(Command::new("mount"), device.path(), &target, &mountpoint))
             .with_context(|| format!("{file} on {mountpoint}"))
     }
 

@@ -5,6 +5,8 @@ use std::path::Path;
 use std::process::Command;
 
 use conformance::ClientError;
+use protocol::api::Dirent;
+use protocol::xdr::Decoder;
 
 use super::guest;
 use super::values::filtered;
@@ -40,16 +42,20 @@ pub(crate) enum Answer {
 }
 
 impl Answer {
-    pub(crate) fn new(result: Result<String, ClientError>, sent: &Received) -> Self {
+    pub(crate) fn new(action: &str, result: Result<String, ClientError>, sent: &Received) -> Self {
+        let file = match action {
+            "internal_readdir" => entries(&sent.0),
+            _ => unpacked(&sent.0),
+        };
         match result {
             Err(error @ (ClientError::Io(_) | ClientError::Protocol(_))) => {
                 Self::Broken(error.to_string())
             }
             Err(ClientError::Daemon { errno, message }) => {
-                Self::Told(format!("Err({errno}: {message})"), unpacked(&sent.0))
+                Self::Told(format!("Err({errno}: {message})"), file)
             }
-            Err(error) => Self::Told(format!("Err({error})"), unpacked(&sent.0)),
-            Ok(text) => Self::Told(format!("Ok({})", readable(&text)), unpacked(&sent.0)),
+            Err(error) => Self::Told(format!("Err({error})"), file),
+            Ok(text) => Self::Told(format!("Ok({})", readable(&text)), file),
         }
     }
 
@@ -149,6 +155,21 @@ fn unpacked(file: &[u8]) -> String {
         [b'0', b'7', b'0', b'7', b'0', b'1' | b'2', ..] => cpio(file),
         _ => text(file),
     }
+}
+
+/// The entries of a directory, which are sent as the protocol's structures.
+fn entries(file: &[u8]) -> String {
+    let mut input = Decoder::new(file);
+    let mut out = String::new();
+    while let Ok(entry) = Dirent::decode(&mut input) {
+        let name = String::from_utf8_lossy(&entry.name);
+        out.push_str(&format!(
+            "{} {} {name}\n",
+            entry.ino,
+            char::from(entry.ftyp)
+        ));
+    }
+    out + &String::from_utf8_lossy(input.rest())
 }
 
 /// Names, attributes and contents of a squashfs image.

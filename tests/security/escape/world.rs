@@ -288,7 +288,7 @@ impl World {
         let result = super::call(&mut self.direct, action, &given, &mut sent);
         self.watchdog.set(None);
         let result = result.unwrap_or_else(|| panic!("there is no call of '{action}'"));
-        Answer::new(result, &sent)
+        Answer::new(action, result, &sent)
     }
 
     /// What is wrong with an answer, and outside of the guest, right after a call.

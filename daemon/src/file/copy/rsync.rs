@@ -1,12 +1,11 @@
 //! Running rsync on directories of the guest.
 //!
-//! rsync is given the directory that an operand is in as a descriptor, and only the last name as
-//! a name. It does not follow links below that: a link is copied as one, or left out, and a link
-//! that is in the way at the destination is replaced.
+//! rsync is given the directory that an operand is in as a descriptor of a view without links, and
+//! only the last name as a name. It does not follow links below that: a link is copied as one, or
+//! left out, and a link that is in the way at the destination is replaced.
 
 use std::ffi::{OsStr, OsString};
 use std::fmt;
-use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 
 use nix::errno::Errno;
@@ -15,7 +14,7 @@ use protocol::{Context, Error, GuestPath, Result};
 
 use crate::command::Command;
 use crate::file::open_directory;
-use crate::guest::{Guest, Place, file_type};
+use crate::guest::{Guest, View, file_type};
 
 /// How rsync names computers by a prefix; otherwise there is a colon after the computer's name.
 const SCHEME: &[u8] = b"rsync://";
@@ -62,37 +61,65 @@ pub(super) fn copy(guest: &Guest, src: &End<'_>, dest: &End<'_>, how: &How) -> R
     if how.delete {
         command = command.arg("--delete");
     }
-    let operands = [
-        match src {
-            End::Guest(path) => source(guest, path, &mut command)?,
-            End::Remote(remote) => checked(remote)?.to_owned(),
-        },
-        match dest {
-            End::Guest(path) => destination(guest, path, &mut command)?,
-            End::Remote(remote) => checked(remote)?.to_owned(),
-        },
-    ];
+    let from = match src {
+        End::Guest(path) => source(guest, path, &mut command)?,
+        End::Remote(remote) => Operand::remote(remote)?,
+    };
+    let to = match dest {
+        End::Guest(path) => destination(guest, path, &mut command)?,
+        End::Remote(remote) => Operand::remote(remote)?,
+    };
     command
-        .operands(operands)
+        .operands([&from.name, &to.name])
         .run()
         .with_context(|| format!("'{src}' to '{dest}'"))?;
     Ok(())
 }
 
+/// What rsync is told, and what must be there until it has ended.
+struct Operand {
+    name: OsString,
+    _view: Option<View>,
+}
+
+impl Operand {
+    fn remote(remote: &[u8]) -> Result<Self> {
+        Ok(Self {
+            name: checked(remote)?.to_owned(),
+            _view: None,
+        })
+    }
+
+    /// What is in the directory.
+    fn contents(command: &mut Command, view: View) -> Self {
+        Self::inside(command, view, OsStr::new(""))
+    }
+
+    /// What has that name in the directory.
+    fn inside(command: &mut Command, view: View, name: &OsStr) -> Self {
+        Self {
+            // Joining "" leaves a slash at the end.
+            name: command.fd(&view).join(name).into_os_string(),
+            _view: Some(view),
+        }
+    }
+}
+
 /// What to copy. With a slash at its end it is what the directory holds, and the path is followed
 /// to its end; without, it is the directory, file or link of that name.
-fn source(guest: &Guest, path: &GuestPath, command: &mut Command) -> Result<OsString> {
+fn source(guest: &Guest, path: &GuestPath, command: &mut Command) -> Result<Operand> {
     if path.as_bytes().ends_with(b"/") {
         let directory = open_directory(guest, path)?;
-        return Ok(contents(command, &directory));
+        return Ok(Operand::contents(command, View::new(&directory)?));
     }
     let place = guest.parent(path)?;
     place.stat().context(path)?;
-    Ok(entry(command, &place))
+    let view = View::new(&place.dir)?;
+    Ok(Operand::inside(command, view, &place.name))
 }
 
 /// Where to copy it. rsync would follow a link of that name, to see whether it is a directory.
-fn destination(guest: &Guest, path: &GuestPath, command: &mut Command) -> Result<OsString> {
+fn destination(guest: &Guest, path: &GuestPath, command: &mut Command) -> Result<Operand> {
     let handle = match guest.handle(path) {
         Err(error) if error.errno() == Some(Errno::ENOENT) => {
             let place = guest.parent(path)?;
@@ -100,29 +127,21 @@ fn destination(guest: &Guest, path: &GuestPath, command: &mut Command) -> Result
                 // A link to nowhere.
                 return Err(error);
             }
-            let mut name = entry(command, &place);
+            let view = View::writable(&place.dir)?;
+            let mut operand = Operand::inside(command, view, &place.name);
             if path.as_bytes().ends_with(b"/") {
-                name.push("/");
+                operand.name.push("/");
             }
-            return Ok(name);
+            return Ok(operand);
         }
         handle => handle?,
     };
     if file_type(&fstat(&handle).context(path)?) == SFlag::S_IFDIR {
-        return Ok(contents(command, &handle));
+        return Ok(Operand::contents(command, View::writable(&handle)?));
     }
     let place = guest.parent(&guest.resolve(path)?)?;
-    Ok(entry(command, &place))
-}
-
-fn contents(command: &mut Command, directory: &impl AsFd) -> OsString {
-    let mut name = command.fd(directory).into_os_string();
-    name.push("/");
-    name
-}
-
-fn entry(command: &mut Command, place: &Place) -> OsString {
-    command.fd(&place.dir).join(&place.name).into_os_string()
+    let view = View::writable(&place.dir)?;
+    Ok(Operand::inside(command, view, &place.name))
 }
 
 /// Fails unless rsync, and the program that it reaches another computer with, see nothing but a
