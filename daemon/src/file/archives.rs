@@ -161,6 +161,8 @@ impl ArchivesActions for Daemon {
                 .args(excludes.iter().map(|pattern| OsStr::from_bytes(pattern)));
         }
         command.run().context(&path)?;
+        // The caller may look for mounts as soon as it has the image.
+        drop(top);
         let mut out = filename.start()?;
         out.copy_from(&image, None).context(&path)?;
         out.finish()
