@@ -8,7 +8,7 @@ use nix::fcntl::OFlag;
 use protocol::api::{MkswapOptions, SwapActions};
 use protocol::{Context, Device, Error, GuestPath, Result};
 
-use super::wipe;
+use super::{ioctl, wipe};
 use crate::command::Command;
 use crate::{Daemon, udev};
 
@@ -42,12 +42,12 @@ impl SwapActions for Daemon {
 
     fn swapon_file(&mut self, file: GuestPath) -> Result<()> {
         let area = self.guest.open_regular(&file, OFlag::O_RDONLY)?;
-        switch(Switch::On, &file, |command| command.fd_arg(&area))
+        ioctl::swap_on(&area).context(file)
     }
 
     fn swapoff_file(&mut self, file: GuestPath) -> Result<()> {
         let area = self.guest.open_regular(&file, OFlag::O_RDONLY)?;
-        switch(Switch::Off, &file, |command| command.fd_arg(&area))
+        ioctl::swap_off(&area).context(file)
     }
 
     fn swapon_label(&mut self, label: &[u8]) -> Result<()> {
