@@ -1,14 +1,15 @@
 //! The system calls on block devices that have no safe wrapper.
 #![allow(unsafe_code, reason = "ioctl takes pointers")]
 
-use std::ffi::CString;
 use std::fs::File;
 use std::os::fd::{AsRawFd, RawFd};
 
 use nix::errno::Errno;
 use nix::libc::{self, c_int, c_uint, c_ulong};
-use nix::{request_code_none, request_code_read};
+use nix::{NixPath, request_code_none, request_code_read};
 use protocol::Result;
+
+use crate::guest::descriptor_path;
 
 /// `_IO(0x12, ...)` and its like of linux/fs.h.
 mod raw {
@@ -165,18 +166,16 @@ pub(crate) fn set_loop_file(device: &File, file: &File) -> nix::Result<()> {
 /// Swaps to the file of an open descriptor, which must have a swap header. A program would find
 /// out the file's name, and open what has that name by then.
 pub(crate) fn swap_on(file: &File) -> nix::Result<()> {
-    let path = descriptor_name(file);
-    // SAFETY: the path is a string, and the kernel only reads it.
-    Errno::result(unsafe { libc::swapon(path.as_ptr(), 0) }).map(drop)
+    descriptor_path(file).with_nix_path(|path| {
+        // SAFETY: the path is a string, and the kernel only reads it.
+        Errno::result(unsafe { libc::swapon(path.as_ptr(), 0) }).map(drop)
+    })?
 }
 
 /// No longer swaps to the file of an open descriptor.
 pub(crate) fn swap_off(file: &File) -> nix::Result<()> {
-    let path = descriptor_name(file);
-    // SAFETY: the path is a string, and the kernel only reads it.
-    Errno::result(unsafe { libc::swapoff(path.as_ptr()) }).map(drop)
-}
-
-fn descriptor_name(file: &File) -> CString {
-    CString::new(format!("/proc/self/fd/{}", file.as_raw_fd())).unwrap_or_default()
+    descriptor_path(file).with_nix_path(|path| {
+        // SAFETY: the path is a string, and the kernel only reads it.
+        Errno::result(unsafe { libc::swapoff(path.as_ptr()) }).map(drop)
+    })?
 }

@@ -5,7 +5,6 @@
 use std::fs::File;
 use std::io::{Read, Seek, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::fs::FileExt;
 
 use nix::errno::Errno;
 use protocol::api::worker_magic::MagicClient;
@@ -15,6 +14,7 @@ use rustix::fs::{MemfdFlags, memfd_create};
 use crate::archive::input::DECOMPRESSOR_MEMORY;
 use crate::command::Command;
 use crate::features::program_exists;
+use crate::reading::fill_at;
 use crate::worker::Workers;
 
 /// How much of a decompressed file is looked at.
@@ -99,18 +99,7 @@ fn program() -> Result<Command> {
 /// The program for what is compressed in a file, if libmagic needs one.
 fn decompressor(file: &File) -> Result<Option<&'static str>> {
     let mut start = [0; 4];
-    let mut read = 0;
-    while let Some(space) = start.get_mut(read..)
-        && !space.is_empty()
-    {
-        match file.read_at(space, read as u64) {
-            Ok(0) => break,
-            Ok(len) => read += len,
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error.into()),
-        }
-    }
-    let start = start.get(..read).unwrap_or_default();
+    let start = fill_at(file, &mut start, 0)?;
     Ok(BY_PROGRAM
         .iter()
         .find(|(magic, _)| start.starts_with(magic))
