@@ -34,8 +34,10 @@ pub mod worker;
 mod xattr;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::Context;
+use protocol::Pace;
 
 pub use daemon::Daemon;
 
@@ -77,7 +79,7 @@ pub fn run(options: Options) -> anyhow::Result<()> {
     let channel = options.channel.open(options.listen)?;
     let verbose = options.verbose;
     let mut daemon = Daemon::new(options);
-    let served = protocol::serve(channel, &mut daemon, verbose);
+    let served = protocol::serve(channel, &mut daemon, verbose, pace());
     // The library does this by a call of its own; not if it was killed.
     if daemon.guest.is_mounted()
         && let Err(error) = daemon.autosync()
@@ -85,4 +87,16 @@ pub fn run(options: Options) -> anyhow::Result<()> {
         logging::warning(format_args!("at exit: {error}"));
     }
     served.map(drop).context("the daemon has to end")
+}
+
+/// When progress messages leave. Tests, which have no time for long calls, set the
+/// variable to another number of milliseconds.
+fn pace() -> Pace {
+    match std::env::var("GUESTFSD_PROGRESS_MILLISECONDS").map(|text| text.parse()) {
+        Ok(Ok(time)) => Pace {
+            first: Duration::from_millis(time),
+            next: Duration::from_millis(time),
+        },
+        _ => Pace::default(),
+    }
 }

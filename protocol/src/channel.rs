@@ -13,6 +13,7 @@ use std::time::Instant;
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+use crate::progress::Pace;
 use crate::wire::{CANCEL_FLAG, CHUNK_MAX, MESSAGE_MAX};
 
 /// What [`Input`] reads ahead, in bytes.
@@ -278,7 +279,12 @@ pub(crate) struct OutputState {
     pub(crate) procedure: u32,
     pub(crate) serial: u32,
     pub(crate) since: Instant,
+    pub(crate) pace: Pace,
     pub(crate) sent: u64,
+    /// What was sent last.
+    pub(crate) position: u64,
+    /// That was the total.
+    pub(crate) ended: bool,
     pub(crate) fatal: Option<Fatal>,
 }
 
@@ -297,7 +303,10 @@ impl Output {
                 procedure: 0,
                 serial: 0,
                 since: Instant::now(),
+                pace: Pace::default(),
                 sent: 0,
+                position: 0,
+                ended: false,
                 fatal: None,
             })),
         }

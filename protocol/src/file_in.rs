@@ -116,10 +116,7 @@ impl<'c> FileIn<'c> {
             write_all_vectored(to.as_fd(), &mut slices[..count])?;
             total += gathered as u64;
             if let Some(progress) = progress.as_deref_mut() {
-                let hint = progress.hint();
-                if hint > 0 {
-                    progress.update(total.min(hint), hint);
-                }
+                progress.update(total, progress.hint());
             }
         }
         Ok(total)

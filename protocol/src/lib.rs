@@ -43,7 +43,7 @@ pub use feature::{ActionInfo, FeatureInfo, Probe};
 pub use file_in::FileIn;
 pub use file_out::{FileOut, FileSender, Sent};
 pub use host::{Arguments, Call, DeviceNames, Host, Reply};
-pub use progress::{Progress, Pulse};
+pub use progress::{Pace, Progress};
 pub use server::{Ended, serve};
 pub use types::{Device, DeviceOrPath, Filename, GuestPath, Key, Mountable, MountableOrPath};
 

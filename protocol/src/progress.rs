@@ -5,12 +5,30 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::channel::{Output, OutputState};
+use crate::error::Result;
 use crate::wire::ProgressMessage;
 
-/// Calls shorter than this send no progress.
-const INITIAL_DELAY: Duration = Duration::from_secs(2);
-/// At most three messages a second after that.
-const PERIOD: Duration = Duration::from_millis(334);
+/// Between two pulses.
+const PULSE: Duration = Duration::from_millis(334);
+
+/// How soon and how often progress messages leave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Pace {
+    /// Calls shorter than this send none.
+    pub first: Duration,
+    /// How long after a message the next one may leave.
+    pub next: Duration,
+}
+
+impl Default for Pace {
+    /// What libraries expect: none for two seconds, then at most three a second.
+    fn default() -> Self {
+        Self {
+            first: Duration::from_secs(2),
+            next: PULSE,
+        }
+    }
+}
 
 /// Tells the library how far a call has come.
 #[derive(Debug)]
@@ -30,16 +48,21 @@ impl<'c> Progress<'c> {
     }
 
     /// `position` of `total` is done, in any unit. May be called as often as
-    /// is handy: the first message leaves after two seconds, then at most
-    /// three a second, and the end is sent if anything was.
+    /// is handy: messages leave at the [`Pace`], and the end is sent if anything
+    /// was. Libraries never see it go back, beyond the total, or on after its end,
+    /// whatever is measured; and nothing of a total of 0, which nobody knows.
     pub fn update(&mut self, position: u64, total: u64) {
         let mut state = self.output.lock();
+        if state.ended || total == 0 {
+            return;
+        }
+        let position = position.max(state.position).min(total);
         let wait = if state.sent == 0 {
-            INITIAL_DELAY
+            state.pace.first
         } else if position == total {
             Duration::ZERO
         } else {
-            PERIOD
+            state.pace.next
         };
         if state.since.elapsed() >= wait {
             send(self.output, &mut state, position, total);
@@ -51,24 +74,41 @@ impl<'c> Progress<'c> {
         send(self.output, &mut self.output.lock(), position, total);
     }
 
-    /// Sends a pulse three times a second, for work that cannot measure
-    /// itself, until the guard is dropped.
-    #[must_use = "the pulse stops when this is dropped"]
-    pub fn pulse(&self) -> Pulse {
+    /// Sends pulses while `work` runs, which cannot measure itself, and the end
+    /// once it has succeeded.
+    ///
+    /// # Errors
+    ///
+    /// Those of `work`.
+    pub fn pulse_while<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
+        let pulse = self.pulse();
+        let result = work();
+        drop(pulse);
+        let mut state = self.output.lock();
+        if result.is_ok() && state.sent > 0 && state.fatal.is_none() {
+            send(self.output, &mut state, 1, 1);
+        }
+        result
+    }
+
+    fn pulse(&self) -> Pulse {
+        let mut state = self.output.lock();
+        let mut wait = state.pace.first.saturating_sub(state.since.elapsed());
+        if wait.is_zero() {
+            send(self.output, &mut state, 0, 1);
+            wait = PULSE;
+        }
+        drop(state);
         let stop = Arc::new((Mutex::new(false), Condvar::new()));
         let output = self.output.clone();
         let seen = Arc::clone(&stop);
         let thread = std::thread::Builder::new()
             .name("pulse".to_owned())
             .stack_size(64 * 1024)
-            .spawn(move || pulse(&output, &seen))
+            .spawn(move || pulse(&output, &seen, wait))
             // Without a thread to spare the call goes on without progress.
             .ok();
-        Pulse {
-            stop,
-            thread,
-            output: self.output.clone(),
-        }
+        Pulse { stop, thread }
     }
 }
 
@@ -80,14 +120,15 @@ fn send(output: &Output, state: &mut OutputState, position: u64, total: u64) {
         total,
     };
     state.sent += 1;
+    state.position = position;
+    state.ended = position == total;
     state.since = Instant::now();
     if let Err(fatal) = output.send_locked(&message.to_bytes()) {
         state.fatal = Some(fatal);
     }
 }
 
-fn pulse(output: &Output, stop: &(Mutex<bool>, Condvar)) {
-    let mut wait = INITIAL_DELAY.saturating_sub(output.lock().since.elapsed());
+fn pulse(output: &Output, stop: &(Mutex<bool>, Condvar), mut wait: Duration) {
     let (flag, wake) = stop;
     loop {
         let stopped = flag.lock().unwrap_or_else(PoisonError::into_inner);
@@ -103,16 +144,14 @@ fn pulse(output: &Output, stop: &(Mutex<bool>, Condvar)) {
             return;
         }
         send(output, &mut state, 0, 1);
-        wait = PERIOD;
+        wait = PULSE;
     }
 }
 
-/// Pulses until dropped; see [`Progress::pulse`].
-#[derive(Debug)]
-pub struct Pulse {
+/// Pulses until dropped.
+struct Pulse {
     stop: Arc<(Mutex<bool>, Condvar)>,
     thread: Option<JoinHandle<()>>,
-    output: Output,
 }
 
 impl Drop for Pulse {
@@ -122,10 +161,6 @@ impl Drop for Pulse {
         if let Some(thread) = self.thread.take() {
             // A panic there has been reported, and ends nothing here.
             drop(thread.join());
-        }
-        let mut state = self.output.lock();
-        if state.sent > 0 && state.fatal.is_none() {
-            send(&self.output, &mut state, 1, 1);
         }
     }
 }
@@ -137,6 +172,7 @@ mod tests {
 
     use super::*;
     use crate::channel::open;
+    use crate::error::Error;
     use crate::xdr::Decoder;
 
     /// The messages that `work` sends, as position and total.
@@ -159,7 +195,7 @@ mod tests {
 
     fn long_ago() -> Instant {
         Instant::now()
-            .checked_sub(INITIAL_DELAY)
+            .checked_sub(Pace::default().first)
             .expect("the clock has run for two seconds")
     }
 
@@ -184,14 +220,50 @@ mod tests {
     }
 
     #[test]
-    fn pulses_stop_with_their_guard() {
+    fn whatever_is_measured_goes_forward_to_one_end() {
         let sent = messages(long_ago(), |progress| {
-            let pulse = progress.pulse();
-            std::thread::sleep(PERIOD / 2);
-            drop(pulse);
+            progress.output.lock().pace.next = Duration::ZERO;
+            for position in [10, 5, 20, 100, 120, 99] {
+                progress.update(position, 100);
+            }
+            progress.update(1, 0);
         });
-        assert_eq!(sent, [(0, 1), (1, 1)]);
-        let none = messages(Instant::now(), |progress| drop(progress.pulse()));
+        assert_eq!(sent, [(10, 100), (10, 100), (20, 100), (100, 100)]);
+    }
+
+    #[test]
+    fn pulses_stop_with_the_work() {
+        let work = |sleep, result: Result<()>| {
+            messages(long_ago(), move |progress| {
+                let _ = progress.pulse_while(|| {
+                    std::thread::sleep(sleep);
+                    result
+                });
+            })
+        };
+        assert_eq!(work(Duration::ZERO, Ok(())), [(0, 1), (1, 1)]);
+        let more = work(PULSE * 3 / 2, Ok(()));
+        assert!(more.len() > 2 && more.ends_with(&[(0, 1), (1, 1)]));
+        // What has failed does not come to its end.
+        assert_eq!(work(Duration::ZERO, Err(Error::new("failed"))), [(0, 1)]);
+        let none = messages(Instant::now(), |progress| {
+            progress.pulse_while(|| Ok(())).unwrap();
+        });
         assert_eq!(none, []);
+    }
+
+    #[test]
+    fn the_pace_can_be_set() {
+        let all: Vec<_> = (0..=100).map(|position| (position, 100)).collect();
+        let sent = messages(Instant::now(), |progress| {
+            progress.output.lock().pace = Pace {
+                first: Duration::ZERO,
+                next: Duration::ZERO,
+            };
+            for (position, total) in &all {
+                progress.update(*position, *total);
+            }
+        });
+        assert_eq!(sent, all);
     }
 }

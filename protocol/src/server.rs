@@ -12,6 +12,7 @@ use crate::feature::ActionInfo;
 use crate::file_in::drain;
 use crate::file_out::cancelled_chunk;
 use crate::host::{Call, Host, Reply};
+use crate::progress::Pace;
 use crate::types::overwrite;
 use crate::wire::{
     CANCEL_FLAG, DIRECTION_CALL, ERROR_LEN, Header, LAUNCH_FLAG, PROGRAM, PROTOCOL_VERSION,
@@ -33,16 +34,18 @@ pub enum Ended {
 
 /// Says that the daemon is ready, then serves calls until the channel closes.
 ///
-/// With `verbose`, each call's name, number, length and time go to stderr.
+/// With `verbose`, each call's name, number, length and time go to stderr. Progress
+/// messages leave at `pace`.
 ///
 /// # Errors
 ///
 /// When the channel is lost: nothing that a handler does ends the loop.
-pub fn serve<D>(fd: OwnedFd, daemon: &mut D, verbose: bool) -> Result<Ended, Fatal>
+pub fn serve<D>(fd: OwnedFd, daemon: &mut D, verbose: bool, pace: Pace) -> Result<Ended, Fatal>
 where
     D: Host + api::Actions,
 {
     let (mut input, output) = channel::open(fd);
+    output.lock().pace = pace;
     output.send(&LAUNCH_FLAG.to_be_bytes())?;
     let mut body = Vec::new();
     while input.message(&mut body)? {
@@ -179,6 +182,8 @@ fn begin(
     state.serial = header.serial;
     state.since = started;
     state.sent = 0;
+    state.position = 0;
+    state.ended = false;
 }
 
 /// Ends a call that failed so that both sides stay in step.

@@ -9,6 +9,7 @@ mod coverage;
 mod file;
 mod filesystem;
 mod guest;
+mod progress;
 mod protocol;
 mod standin;
 mod worker;

@@ -146,6 +146,7 @@ fn first_process(launch: Launch, disks: &[Attached]) -> Result<i32> {
         "LLVM_PROFILE_FILE",
         "GUESTFSD_WORKER_SECONDS",
         "GUESTFSD_WORKER_MEMORY",
+        "GUESTFSD_PROGRESS_MILLISECONDS",
     ] {
         if let Some(value) = std::env::var_os(keep) {
             command.env(keep, value);

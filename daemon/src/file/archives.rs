@@ -12,14 +12,14 @@ use protocol::api::{
     ArchivesActions, CompressDeviceOutOptions, CompressOutOptions, CpioOutOptions,
     MksquashfsOptions, TarInOptions, TarOutOptions,
 };
-use protocol::{Context, Device, Error, FileIn, FileOut, GuestPath, Result, Sent};
+use protocol::{Context, Device, Error, FileIn, FileOut, FileSender, GuestPath, Result, Sent};
 
 use crate::Daemon;
 use crate::archive::{
     self, Compressed, Decompressed, Excludes, ExtractOptions, PackOptions, Reader, Wanted, cpio,
     initrd,
 };
-use crate::command::Command;
+use crate::command::{Child, Command};
 use crate::guest::View;
 
 impl ArchivesActions for Daemon {
@@ -271,8 +271,18 @@ fn compressor(ctype: &str, level: Option<i32>) -> Result<Command> {
 ///
 /// What the program says if it fails; when the library has cancelled.
 pub(crate) fn send_output(command: Command, file: FileOut<'_>) -> Result<Sent> {
-    let mut child = command.spawn()?;
+    let child = command.spawn()?;
     let mut out = file.start()?;
+    pass_on(child, &mut out)?;
+    out.finish()
+}
+
+/// Sends what a program writes, to its end.
+///
+/// # Errors
+///
+/// What it said when it failed, and those of sending.
+pub(crate) fn pass_on(mut child: Child, out: &mut FileSender<'_>) -> Result<()> {
     let mut block = vec![0; 256 << 10];
     loop {
         let read = child.read(&mut block)?;
@@ -281,8 +291,7 @@ pub(crate) fn send_output(command: Command, file: FileOut<'_>) -> Result<Sent> {
         }
         out.send(block.get(..read).unwrap_or_default())?;
     }
-    child.finish()?;
-    out.finish()
+    child.finish()
 }
 
 /// A file without a name, where the appliance has room.

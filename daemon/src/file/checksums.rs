@@ -4,12 +4,13 @@ mod comparison;
 mod digests;
 
 use std::fs::File;
+use std::io::{Seek, SeekFrom};
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
 use protocol::api::ChecksumsActions;
-use protocol::{Context, Device, Error, FileOut, GuestPath, Result, Sent};
+use protocol::{Context, Device, Error, FileOut, GuestPath, Progress, Result, Sent};
 
 use crate::Daemon;
 use crate::walk::Walk;
@@ -21,13 +22,15 @@ use digests::{Algorithm, Checksum};
 const BLOCK: usize = 64 << 10;
 
 impl ChecksumsActions for Daemon {
-    fn checksum(&mut self, csumtype: &str, path: GuestPath) -> Result<String> {
+    fn checksum(
+        &mut self,
+        csumtype: &str,
+        path: GuestPath,
+        progress: &mut Progress<'_>,
+    ) -> Result<String> {
         let algorithm = Algorithm::from_word(csumtype)?;
         let file = self.guest.open_regular(&path, OFlag::O_RDONLY)?;
-        algorithm
-            .of(&file, &mut buffer())
-            .context(&path)
-            .map(|sum| sum.text)
+        checksum(algorithm, &file, progress).context(path)
     }
 
     fn equal(&mut self, file1: GuestPath, file2: GuestPath) -> Result<bool> {
@@ -45,13 +48,15 @@ impl ChecksumsActions for Daemon {
         )
     }
 
-    fn checksum_device(&mut self, csumtype: &str, device: Device) -> Result<String> {
+    fn checksum_device(
+        &mut self,
+        csumtype: &str,
+        device: Device,
+        progress: &mut Progress<'_>,
+    ) -> Result<String> {
         let algorithm = Algorithm::from_word(csumtype)?;
         let file = self.devices.open(&device, OFlag::O_RDONLY)?;
-        algorithm
-            .of(&file, &mut buffer())
-            .context(&device)
-            .map(|sum| sum.text)
+        checksum(algorithm, &file, progress).context(device)
     }
 
     fn checksums_out(
@@ -79,6 +84,18 @@ impl ChecksumsActions for Daemon {
         }
         out.finish()
     }
+}
+
+/// The checksum of all of a file or device.
+fn checksum(algorithm: Algorithm, mut file: &File, progress: &mut Progress<'_>) -> Result<String> {
+    if let Algorithm::Program(_) = algorithm {
+        let sum = progress.pulse_while(|| algorithm.of(file, &mut []))?;
+        return Ok(sum.text);
+    }
+    let total = file.seek(SeekFrom::End(0))?;
+    file.rewind()?;
+    let sum = algorithm.measured(file, &mut buffer(), |done| progress.update(done, total))?;
+    Ok(sum.text)
 }
 
 /// A line as the program of the checksum prints it.

@@ -69,16 +69,16 @@ part_from!(
 );
 
 impl CopyActions for Daemon {
-    fn cp(&mut self, src: GuestPath, dest: GuestPath) -> Result<()> {
-        tree::copy(&self.guest, &src, &dest, How::File)
+    fn cp(&mut self, src: GuestPath, dest: GuestPath, progress: &mut Progress<'_>) -> Result<()> {
+        progress.pulse_while(|| tree::copy(&self.guest, &src, &dest, How::File))
     }
 
-    fn cp_a(&mut self, src: GuestPath, dest: GuestPath) -> Result<()> {
-        tree::copy(&self.guest, &src, &dest, How::Archive)
+    fn cp_a(&mut self, src: GuestPath, dest: GuestPath, progress: &mut Progress<'_>) -> Result<()> {
+        progress.pulse_while(|| tree::copy(&self.guest, &src, &dest, How::Archive))
     }
 
-    fn mv(&mut self, src: GuestPath, dest: GuestPath) -> Result<()> {
-        moving::move_to(&self.guest, &src, &dest)
+    fn mv(&mut self, src: GuestPath, dest: GuestPath, progress: &mut Progress<'_>) -> Result<()> {
+        moving::move_to(&self.guest, &src, &dest, progress)
     }
 
     fn dd(&mut self, src: DeviceOrPath, dest: DeviceOrPath) -> Result<()> {
@@ -180,8 +180,8 @@ impl CopyActions for Daemon {
         .with_context(subject)
     }
 
-    fn cp_r(&mut self, src: GuestPath, dest: GuestPath) -> Result<()> {
-        tree::copy(&self.guest, &src, &dest, How::Recursive)
+    fn cp_r(&mut self, src: GuestPath, dest: GuestPath, progress: &mut Progress<'_>) -> Result<()> {
+        progress.pulse_while(|| tree::copy(&self.guest, &src, &dest, How::Recursive))
     }
 }
 
@@ -241,10 +241,7 @@ impl Daemon {
             Some(size) => data::copy(&from, src, &to, dest, &range, |done| {
                 progress.update(done, size);
             }),
-            None => {
-                let _pulse = progress.pulse();
-                data::copy(&from, src, &to, dest, &range, |_| {})
-            }
+            None => progress.pulse_while(|| data::copy(&from, src, &to, dest, &range, |_| {})),
         };
         let result = result.and_then(|()| write_out(&to, dest));
         // Half a copy is worth nothing, but what it was appended to is.

@@ -79,8 +79,7 @@ impl StatusActions for Daemon {
     }
 
     fn du(&mut self, path: GuestPath, progress: &mut Progress<'_>) -> Result<i64> {
-        let _pulse = progress.pulse();
-        disk_usage(&self.guest, &path)
+        progress.pulse_while(|| disk_usage(&self.guest, &path))
     }
 
     fn utimens(

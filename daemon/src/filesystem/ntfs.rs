@@ -11,7 +11,7 @@ use protocol::{Context, Device, Error, FileIn, FileOut, Mountable, Progress, Res
 
 use crate::command::Command;
 use crate::daemon::Daemon;
-use crate::file::archives::send_output;
+use crate::file::archives::{pass_on, send_output};
 
 // The programs of ntfs-3g do not all know `--`; a device's path is no option.
 impl NtfsActions for Daemon {
@@ -94,7 +94,7 @@ impl NtfsActions for Daemon {
         device: Mountable,
         inode: i64,
         filename: FileOut<'_>,
-        _progress: &mut Progress<'_>,
+        progress: &mut Progress<'_>,
     ) -> Result<Sent> {
         if inode < 0 {
             return Err(Error::invalid("inode must be >= 0"));
@@ -103,7 +103,13 @@ impl NtfsActions for Daemon {
             .arg("-i")
             .arg(inode.to_string())
             .arg(device.device().path());
-        send_output(command, filename).context(device)
+        let child = command.spawn().with_context(|| &device)?;
+        let mut out = filename.start()?;
+        // The end of the file is the last that libraries expect.
+        progress
+            .pulse_while(|| pass_on(child, &mut out))
+            .context(device)?;
+        out.finish()
     }
 
     fn ntfs_chmod(

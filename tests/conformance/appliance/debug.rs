@@ -256,7 +256,8 @@ fn progress_is_sent_to_order() {
     let messages = &direct.progress;
     assert!((2..=5).contains(&messages.len()), "{messages:?}");
     assert!(messages.iter().all(|message| message.total == 30));
-    assert!(messages[0].position >= 19, "{messages:?}");
+    // Each step takes a tenth of a second or, on a busy machine, more.
+    assert!((2..=20).contains(&messages[0].position), "{messages:?}");
     assert_eq!(messages[messages.len() - 1].position, 30, "{messages:?}");
 }
 

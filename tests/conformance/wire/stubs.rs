@@ -8,7 +8,7 @@ use std::time::Duration;
 use codegen::emit::fixtures::{Fixture, Value, Variant, fixtures, hexadecimal};
 use codegen::model::{Action, ParamType};
 use protocol::api::Feature;
-use protocol::{Device, DeviceNames, Error, Host, Result, serve};
+use protocol::{Device, DeviceNames, Error, Host, Pace, Result, serve};
 
 use crate::values::{Sample, option};
 use crate::{END, LAUNCH, actions, message, model, streams};
@@ -110,7 +110,9 @@ impl Served {
             .set_read_timeout(Some(Duration::from_secs(30)))
             .expect("a time limit");
         let mut handler = Handler(Arc::clone(&expected));
-        let server = std::thread::spawn(move || serve(daemon.into(), &mut handler, false).is_ok());
+        let pace = Pace::default();
+        let server =
+            std::thread::spawn(move || serve(daemon.into(), &mut handler, false, pace).is_ok());
         let mut word = [0; 4];
         stream.read_exact(&mut word).expect("the launch flag");
         assert_eq!(word, LAUNCH);

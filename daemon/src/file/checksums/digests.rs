@@ -62,38 +62,76 @@ impl Algorithm {
 
     /// The checksum of a file's data, from its current position on.
     pub(super) fn of(self, file: &File, buffer: &mut [u8]) -> Result<Checksum> {
+        self.measured(file, buffer, |_| {})
+    }
+
+    /// The same, and calls `progress` with the number of bytes read so far.
+    pub(super) fn measured(
+        self,
+        file: &File,
+        buffer: &mut [u8],
+        progress: impl FnMut(u64),
+    ) -> Result<Checksum> {
+        let data = Data {
+            file,
+            buffer,
+            progress,
+        };
         match self {
-            Self::Crc => crc(file, buffer),
-            Self::Md5 => md5(file, buffer),
-            Self::Sha1 => digest::<Sha1>(file, buffer),
-            Self::Sha224 => digest::<Sha224>(file, buffer),
-            Self::Sha256 => digest::<Sha256>(file, buffer),
-            Self::Sha384 => digest::<Sha384>(file, buffer),
-            Self::Sha512 => digest::<Sha512>(file, buffer),
+            Self::Crc => crc(data),
+            Self::Md5 => md5(data),
+            Self::Sha1 => digest::<Sha1>(data),
+            Self::Sha224 => digest::<Sha224>(data),
+            Self::Sha256 => digest::<Sha256>(data),
+            Self::Sha384 => digest::<Sha384>(data),
+            Self::Sha512 => digest::<Sha512>(data),
             Self::Program(program) => external(program, file),
         }
     }
 }
 
-fn digest<D: Digest>(file: &File, buffer: &mut [u8]) -> Result<Checksum> {
+/// What is summed.
+struct Data<'d, P> {
+    file: &'d File,
+    buffer: &'d mut [u8],
+    progress: P,
+}
+
+impl<P: FnMut(u64)> Data<'_, P> {
+    /// Reads the file to its end, a buffer at a time.
+    fn each_block(mut self, mut take: impl FnMut(&mut [u8])) -> Result<()> {
+        let mut done = 0;
+        loop {
+            let block = fill(self.file, self.buffer)?;
+            if block.is_empty() {
+                return Ok(());
+            }
+            done += block.len() as u64;
+            take(block);
+            (self.progress)(done);
+        }
+    }
+}
+
+fn digest<D: Digest>(data: Data<'_, impl FnMut(u64)>) -> Result<Checksum> {
     let mut digest = D::new();
-    each_block(file, buffer, |block| digest.update(block))?;
+    data.each_block(|block| digest.update(block))?;
     Ok(hexadecimal(&digest.finalize()))
 }
 
-fn md5(file: &File, buffer: &mut [u8]) -> Result<Checksum> {
+fn md5(data: Data<'_, impl FnMut(u64)>) -> Result<Checksum> {
     let mut digest = Md5::new();
-    each_block(file, buffer, |block| digest.update(block))?;
+    data.each_block(|block| digest.update(block))?;
     Ok(hexadecimal(&digest.finalize()))
 }
 
 /// The CRC of POSIX cksum: that of zip files, for which there are processor
 /// instructions, over bytes and into a sum whose bits are in reverse order.
-fn crc(file: &File, buffer: &mut [u8]) -> Result<Checksum> {
+fn crc(data: Data<'_, impl FnMut(u64)>) -> Result<Checksum> {
     // It starts with a register of zero, which the crate keeps inverted.
     let mut digest = crc32fast::Hasher::new_with_initial(u32::MAX);
     let mut size = 0;
-    each_block(file, buffer, |block| {
+    data.each_block(|block| {
         size += block.len() as u64;
         reverse_bits(block);
         digest.update(block);
@@ -119,17 +157,6 @@ fn reverse_bits(block: &mut [u8]) {
 fn hexadecimal(digest: &[u8]) -> Checksum {
     let text = digest.iter().map(|byte| format!("{byte:02x}")).collect();
     Checksum { text, size: None }
-}
-
-/// Reads the file to its end, a buffer at a time.
-fn each_block(file: &File, buffer: &mut [u8], mut take: impl FnMut(&mut [u8])) -> Result<()> {
-    loop {
-        let block = fill(file, buffer)?;
-        if block.is_empty() {
-            return Ok(());
-        }
-        take(block);
-    }
 }
 
 fn external(program: &str, file: &File) -> Result<Checksum> {

@@ -18,7 +18,7 @@ const BLOCK: usize = 1 << 20;
 /// left to be seen, and a tree of small files has many ends.
 const FIRST_BLOCK: usize = 16 << 10;
 /// How much the kernel copies at a time; the caller hears of progress between.
-const KERNEL_BLOCK: u64 = 64 << 20;
+const KERNEL_BLOCK: u64 = 16 << 20;
 /// The unit in which zeroes are looked for.
 const SPARSE_BLOCK: usize = 4 << 10;
 

@@ -6,14 +6,19 @@ use nix::errno::Errno;
 use nix::fcntl::renameat;
 use nix::sys::stat::SFlag;
 use nix::unistd::{UnlinkatFlags, unlinkat};
-use protocol::{Context, Error, GuestPath, Result};
+use protocol::{Context, Error, GuestPath, Progress, Result};
 
 use super::tree::{self, How};
 use crate::file::directories::removal::remove_tree;
 use crate::guest::{Guest, file_type};
 
 /// Moves `src` to `dest`, or into it if it is a directory.
-pub(super) fn move_to(guest: &Guest, src: &GuestPath, dest: &GuestPath) -> Result<()> {
+pub(super) fn move_to(
+    guest: &Guest,
+    src: &GuestPath,
+    dest: &GuestPath,
+    progress: &mut Progress<'_>,
+) -> Result<()> {
     let from = guest.parent(src)?;
     let stat = from.stat().context(src)?;
     let target = match guest.stat(dest) {
@@ -45,8 +50,10 @@ pub(super) fn move_to(guest: &Guest, src: &GuestPath, dest: &GuestPath) -> Resul
                 Ok(()) | Err(Errno::ENOENT) => {}
                 Err(errno) => return Err(Error::os(errno, subject())),
             }
-            tree::copy(guest, src, &target, How::Archive)?;
-            remove_tree(from, src)
+            progress.pulse_while(|| {
+                tree::copy(guest, src, &target, How::Archive)?;
+                remove_tree(from, src)
+            })
         }
         Err(errno) => Err(Error::os(errno, subject())),
     }
