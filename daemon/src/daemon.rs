@@ -7,7 +7,6 @@ use crate::Options;
 use crate::devices::Devices;
 use crate::features::Features;
 use crate::guest::Guest;
-use crate::mounts;
 use crate::worker::Workers;
 
 /// All state that outlives a call. Handlers are its methods: for each IDL file
@@ -58,7 +57,7 @@ impl Daemon {
     /// When a filesystem is busy.
     pub fn unmount_all(&mut self) -> Result<()> {
         self.release();
-        mounts::unmount_all(self.guest.sysroot())
+        self.guest.unmount_all()
     }
 
     /// Writes out all that is cached, up to and including what the hypervisor has.

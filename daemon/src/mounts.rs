@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
-use nix::mount::{MntFlags, umount2};
+use nix::mount::MsFlags;
 use protocol::{Context, Result};
 
 const MOUNTINFO: &str = "/proc/thread-self/mountinfo";
@@ -28,6 +28,25 @@ pub struct Mount {
     pub super_options: String,
 }
 
+impl Mount {
+    /// The mount's own options that mount(2) would take away unless it is told of them again.
+    pub fn flags(&self) -> MsFlags {
+        self.options
+            .split(',')
+            .map(|option| match option {
+                "ro" => MsFlags::MS_RDONLY,
+                "nosuid" => MsFlags::MS_NOSUID,
+                "nodev" => MsFlags::MS_NODEV,
+                "noexec" => MsFlags::MS_NOEXEC,
+                "noatime" => MsFlags::MS_NOATIME,
+                "nodiratime" => MsFlags::MS_NODIRATIME,
+                "relatime" => MsFlags::MS_RELATIME,
+                _ => MsFlags::empty(),
+            })
+            .collect()
+    }
+}
+
 /// All mounts on `sysroot` and below it, in the order they were made.
 ///
 /// # Errors
@@ -40,23 +59,6 @@ pub fn below(sysroot: &Path) -> Result<Vec<Mount>> {
         .filter_map(parse)
         .filter(|mount| mount.mountpoint.starts_with(sysroot))
         .collect())
-}
-
-/// Unmounts everything on `sysroot` and below it, the deepest first.
-///
-/// # Errors
-///
-/// When a filesystem is busy; those before it are unmounted by then.
-pub fn unmount_all(sysroot: &Path) -> Result<()> {
-    // One place can have several filesystems on it, of which the last is on top.
-    let mut mounts = below(sysroot)?;
-    mounts.reverse();
-    mounts.sort_by_key(|mount| std::cmp::Reverse(mount.mountpoint.components().count()));
-    for mount in mounts {
-        umount2(&mount.mountpoint, MntFlags::empty())
-            .with_context(|| format!("umount: {}", mount.mountpoint.display()))?;
-    }
-    Ok(())
 }
 
 /// One line: `ID PARENT MAJ:MIN ROOT MOUNTPOINT OPTIONS TAGS... - TYPE SOURCE SUPER`.
@@ -116,8 +118,6 @@ fn unescape(word: &[u8]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use nix::mount::{MsFlags, mount};
-    use nix::sched::{CloneFlags, unshare};
 
     #[test]
     fn lines_have_optional_fields_and_escapes() {
@@ -127,6 +127,7 @@ mod tests {
         assert_eq!(mount.root, Path::new("/mnt1"));
         assert_eq!(mount.mountpoint, Path::new("/sysroot/a b\\"));
         assert_eq!(mount.options, "rw,noatime");
+        assert_eq!(mount.flags(), MsFlags::MS_NOATIME);
         assert_eq!(mount.fstype, "ext3");
         assert_eq!(mount.source, b"/dev/x\t");
         assert_eq!(mount.super_options, "rw,errors=continue");
@@ -146,63 +147,5 @@ mod tests {
         assert_eq!(unescape(br"a\04"), br"a\04");
         assert_eq!(unescape(br"\999\"), br"\999\");
         assert_eq!(unescape(br"\101\400"), br"A\400");
-    }
-
-    #[test]
-    fn everything_below_is_unmounted_and_nothing_else() {
-        // This thread's own mounts.
-        unshare(CloneFlags::CLONE_NEWNS).unwrap();
-        mount(
-            None::<&str>,
-            "/",
-            None::<&str>,
-            MsFlags::MS_REC | MsFlags::MS_PRIVATE,
-            None::<&str>,
-        )
-        .unwrap();
-        let dir = tempfile::tempdir().unwrap();
-        let top = dir.path().canonicalize().unwrap();
-        let tmpfs = |at: &Path| {
-            std::fs::create_dir_all(at).unwrap();
-            mount(
-                Some("none"),
-                at,
-                Some("tmpfs"),
-                MsFlags::empty(),
-                None::<&str>,
-            )
-            .unwrap();
-        };
-        let (root, other) = (top.join("sysroot"), top.join("sysroot2"));
-        tmpfs(&other);
-        tmpfs(&root);
-        tmpfs(&root);
-        tmpfs(&root.join("a b"));
-        tmpfs(&root.join("a b/c"));
-        let found: Vec<_> = below(&root)
-            .unwrap()
-            .into_iter()
-            .map(|m| m.mountpoint)
-            .collect();
-        assert_eq!(
-            found,
-            [
-                root.clone(),
-                root.clone(),
-                root.join("a b"),
-                root.join("a b/c")
-            ]
-        );
-        unmount_all(&root).unwrap();
-        assert!(below(&root).unwrap().is_empty());
-        assert_eq!(below(&other).unwrap().len(), 1);
-
-        tmpfs(&root);
-        let held = std::fs::File::create(root.join("file")).unwrap();
-        let error = unmount_all(&root).unwrap_err();
-        assert_eq!(error.errno(), Some(nix::errno::Errno::EBUSY));
-        assert!(error.to_string().contains("sysroot"), "{error}");
-        drop(held);
-        unmount_all(&top).unwrap();
     }
 }

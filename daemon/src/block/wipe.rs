@@ -14,6 +14,7 @@ use protocol::{Context, Device, Error, GuestPath, Progress, Result};
 
 use super::ioctl;
 use crate::command::Command;
+use crate::guest::View;
 use crate::{Daemon, logging, udev};
 
 /// How much `zero` overwrites: the superblocks of most filesystems.
@@ -71,10 +72,12 @@ impl WipeActions for Daemon {
         if place.stat().is_ok() {
             return Err(Error::os(Errno::EEXIST, dir));
         }
+        // The directory that it makes can be a link by the time it fills it.
+        let view = View::writable(&place.dir).context(&dir)?;
         Command::new("scrub")
             .arg("-X")
             .arg(Path::new(".").join(&place.name))
-            .cwd(&place.dir)
+            .cwd(&view)
             .run()
             .map(drop)
             .context(&dir)

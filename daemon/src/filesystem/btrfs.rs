@@ -4,16 +4,16 @@ use std::fs::File;
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
-use nix::sys::stat::Mode;
+use nix::sys::stat::{Mode, SFlag, fstat};
 use protocol::api::{
     BtrfsActions, BtrfsFilesystemDefragmentOptions, BtrfsFilesystemResizeOptions, BtrfsFsckOptions,
     BtrfsImageOptions,
 };
 use protocol::{Context, Device, Error, GuestPath, Result};
 
-use super::volumes;
 use crate::command::Command;
 use crate::daemon::Daemon;
+use crate::guest::{View, file_type};
 
 /// The exit status of `btrfs rescue super-recover` after it has restored a superblock.
 const RECOVERED: i32 = 2;
@@ -53,13 +53,14 @@ impl BtrfsActions for Daemon {
             Some("lzo") => command.arg("-clzo"),
             Some(other) => return Err(Error::invalid(format!("unknown compress method: {other}"))),
         };
-        let place = self.guest.parent(&self.guest.resolve(&path)?)?;
-        command
-            .cwd(&place.dir)
-            .arg(volumes::below(&place.name))
-            .run()
-            .context(path)
-            .map(drop)
+        // The program walks through a directory by names.
+        let handle = self.guest.handle(&path)?;
+        if file_type(&fstat(&handle).context(&path)?) == SFlag::S_IFDIR {
+            let view = View::writable(&handle).context(&path)?;
+            return command.cwd(&view).arg(".").run().context(path).map(drop);
+        }
+        let file = self.guest.open_regular(&path, OFlag::O_RDONLY)?;
+        command.fd_arg(&file).run().context(path).map(drop)
     }
 
     fn btrfs_filesystem_show(&mut self, device: Device) -> Result<Vec<Device>> {

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
 
 use nix::errno::Errno;
+use nix::fcntl::OFlag;
 use nix::sys::stat::SFlag;
 use protocol::api::{
     BtrfsSubvolumeActions, BtrfsSubvolumeCreateOptions, BtrfsSubvolumeSnapshotOptions, Btrfsqgroup,
@@ -11,10 +12,11 @@ use protocol::api::{
 };
 use protocol::{Context, Error, GuestPath, MountableOrPath, Result};
 
+use super::ioctl::{self, NewVolume};
 use super::volumes::{self, Scratch};
 use crate::command::Command;
 use crate::daemon::Daemon;
-use crate::guest::{Place, file_type};
+use crate::guest::{Place, View, file_type, reopen};
 
 impl BtrfsSubvolumeActions for Daemon {
     fn btrfs_subvolume_snapshot(
@@ -25,25 +27,12 @@ impl BtrfsSubvolumeActions for Daemon {
     ) -> Result<()> {
         let origin = self.top(&source)?;
         let place = self.new_volume(&dest, Some(&source))?;
-        if place.stat().is_ok() {
-            // The program would go on to put it below this one.
-            return Err(Error::os(Errno::EEXIST, dest));
-        }
-        let mut command = Command::new("btrfs").args(["subvolume", "snapshot"]);
-        if options.ro == Some(true) {
-            command = command.arg("-r");
-        }
-        if let Some(group) = options.qgroupid {
-            command = command.args(["-i", group]);
-        }
-        command
-            .fd_arg(&origin)
-            .cwd(&place.dir)
-            .arg(volumes::below(&place.name))
-            .run()
-            .context(&dest)
-            .context(source)
-            .map(drop)
+        let wanted = NewVolume {
+            origin: Some(&origin),
+            read_only: options.ro == Some(true),
+            group: options.qgroupid.map(group_number).transpose()?,
+        };
+        create(&place, &wanted).context(&dest).context(source)
     }
 
     fn btrfs_subvolume_create(
@@ -52,21 +41,27 @@ impl BtrfsSubvolumeActions for Daemon {
         options: BtrfsSubvolumeCreateOptions<'_>,
     ) -> Result<()> {
         let place = self.new_volume(&dest, None)?;
-        if place.stat().is_ok() {
-            // The program would look where a link leads in the appliance. Like it, without an errno.
-            return Err(Error::new(format!("{dest}: there is such a name already")));
+        let wanted = NewVolume {
+            group: options.qgroupid.map(group_number).transpose()?,
+            ..NewVolume::default()
+        };
+        match create(&place, &wanted) {
+            // Callers know it without an errno.
+            Err(error) if error.errno() == Some(Errno::EEXIST) => {
+                Err(Error::new(format!("{dest}: there is such a name already")))
+            }
+            created => created.context(dest),
         }
-        let mut command = Command::new("btrfs").args(["subvolume", "create"]);
-        if let Some(group) = options.qgroupid {
-            command = command.args(["-i", group]);
-        }
-        on_place(command, &place).context(dest).map(drop)
     }
 
     fn btrfs_subvolume_delete(&mut self, subvolume: GuestPath) -> Result<()> {
         let place = self.guest.parent(&self.guest.resolve(&subvolume)?)?;
-        let command = Command::new("btrfs").args(["subvolume", "delete"]);
-        on_place(command, &place).context(subvolume).map(drop)
+        let parent = reopen(&place.dir, OFlag::O_RDONLY).context(&subvolume)?;
+        match ioctl::delete_subvolume(&parent, &place.name) {
+            // What is on another filesystem is no subvolume either.
+            Err(Errno::ENOTTY) => Err(Error::os(Errno::EINVAL, subvolume)),
+            deleted => deleted.context(subvolume),
+        }
     }
 
     fn btrfs_subvolume_list(&mut self, fs: MountableOrPath) -> Result<Vec<Btrfssubvolume>> {
@@ -96,9 +91,11 @@ impl BtrfsSubvolumeActions for Daemon {
     }
 
     fn btrfs_subvolume_show(&mut self, subvolume: GuestPath) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+        // The program finds out the name of its directory and goes by that.
+        let view = View::new(&self.top(&subvolume)?).context(&subvolume)?;
         let command = Command::new("btrfs").args(["subvolume", "show"]);
-        let out = self.on_mounted(command, &subvolume)?;
-        parse_show(&out).context(subvolume)
+        let out = command.cwd(&view).arg(".").run().context(&subvolume)?;
+        parse_show(&out.stdout).context(subvolume)
     }
 
     fn btrfs_quota_enable(&mut self, fs: MountableOrPath, enable: bool) -> Result<()> {
@@ -204,23 +201,38 @@ impl Daemon {
     }
 }
 
-fn on_place(command: Command, place: &Place) -> Result<()> {
-    command
-        .cwd(&place.dir)
-        .arg(volumes::below(&place.name))
-        .run()
-        .map(drop)
+/// By a system call on the directory: the program would look its name up again, which may lead
+/// elsewhere by then.
+fn create(place: &Place, wanted: &NewVolume<'_>) -> Result<()> {
+    let parent = reopen(&place.dir, OFlag::O_RDONLY)?;
+    match ioctl::create_subvolume(&parent, &place.name, wanted) {
+        Err(Errno::ENOTTY) => Err(Error::new("not on a btrfs filesystem")),
+        created => Ok(created?),
+    }
 }
 
 /// Checks the id of a quota group, which is no option of the program.
 fn group(id: &str) -> Result<&str> {
     if id.starts_with('-') || id.is_empty() {
-        return Err(Error::with_errno(
-            Errno::EINVAL,
-            format!("{id}: not the id of a quota group"),
-        ));
+        return Err(no_group(id));
     }
     Ok(id)
+}
+
+/// The number of a quota group: `LEVEL/NUMBER`, or a number for one of the lowest level.
+fn group_number(id: &str) -> Result<u64> {
+    const LEVEL_AT: u32 = 48;
+    let (level, number) = id.split_once('/').unwrap_or(("0", id));
+    match (level.parse::<u16>(), number.parse::<u64>()) {
+        (Ok(level), Ok(number)) if number >> LEVEL_AT == 0 => {
+            Ok(u64::from(level) << LEVEL_AT | number)
+        }
+        _ => Err(no_group(id)),
+    }
+}
+
+fn no_group(id: &str) -> Error {
+    Error::invalid(format!("{id}: not the id of a quota group"))
 }
 
 /// The path in the first line, then titles and values; the snapshots follow their title, one a
@@ -305,5 +317,18 @@ mod tests {
         assert_eq!(groups[0].btrfsqgroup_id, b"0/5");
         assert_eq!(groups[0].btrfsqgroup_rfer, 16384);
         assert!(group("-f").is_err() && group("1/100").is_ok());
+        assert_eq!(group_number("1/100").unwrap(), 1 << 48 | 100);
+        assert_eq!(group_number("256").unwrap(), 256);
+        for bad in [
+            "",
+            "/",
+            "1/",
+            "-1/5",
+            "65536/1",
+            "0/281474976710656",
+            "1/2/3",
+        ] {
+            assert!(group_number(bad).is_err(), "{bad}");
+        }
     }
 }

@@ -2,14 +2,15 @@
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
-use nix::fcntl::OFlag;
 use protocol::api::{E2fsckOptions, ExtActions, SetE2attrsOptions, Tune2fsOptions};
 use protocol::{Context, Device, Error, GuestPath, Result};
 
-use super::{labels, volumes};
+use super::labels;
 use crate::command::{Command, Output};
 use crate::daemon::Daemon;
+use crate::guest::View;
 
 /// e2fsck's greatest exit status that means that all is well now.
 const CORRECTED: i32 = 1;
@@ -146,11 +147,11 @@ impl ExtActions for Daemon {
     }
 
     fn mklost_and_found(&mut self, mountpoint: GuestPath) -> Result<()> {
-        let top = self
-            .guest
-            .open(&mountpoint, OFlag::O_RDONLY | OFlag::O_DIRECTORY)?;
+        let top = self.top(&mountpoint)?;
+        // The directory that it makes can be a link by the time it fills it.
+        let view = View::writable(&top).context(&mountpoint)?;
         Command::new("mklost+found")
-            .cwd(&top)
+            .cwd(&view)
             .run()
             .context(mountpoint)
             .map(drop)
@@ -160,7 +161,7 @@ impl ExtActions for Daemon {
 impl Daemon {
     /// Resizes a filesystem; one that is not mounted is checked before, as resize2fs wants.
     fn resize(&self, device: &Device, option: Option<&str>, size: Option<String>) -> Result<()> {
-        if self.mountpoint_of(device)?.is_none() {
+        if self.mount_of(device)?.is_none() {
             check(device, Some("-y"))?;
         }
         Command::new("resize2fs")
@@ -171,13 +172,14 @@ impl Daemon {
             .map(drop)
     }
 
-    /// Runs lsattr or chattr on what a path leads to. They refuse links, so that they get a
-    /// name without any, in a directory that is held open.
+    /// Runs lsattr or chattr on what a path leads to. They refuse links, even those to descriptors,
+    /// so that they get a name in a view of its directory.
     fn on_file(&self, command: Command, file: &GuestPath) -> Result<Output> {
         let place = self.guest.parent(&self.guest.resolve(file)?)?;
+        let view = View::writable(&place.dir).context(file)?;
         command
-            .cwd(&place.dir)
-            .operands([volumes::below(&place.name)])
+            .cwd(&view)
+            .operands([Path::new(".").join(&place.name)])
             .run()
             .context(file)
     }

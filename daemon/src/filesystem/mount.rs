@@ -5,11 +5,11 @@ use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::mount::{MntFlags, MsFlags, mount};
 use nix::sys::stat::{Mode, SFlag, fstat, mkdirat, stat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 use protocol::api::{
@@ -17,12 +17,13 @@ use protocol::api::{
 };
 use protocol::{Context, Device, DeviceOrPath, Error, GuestPath, Mountable, Result};
 
+use super::remounting::Change;
 use super::{mapper, volumes};
 use crate::block::loopback::Loop;
 use crate::command::Command;
 use crate::daemon::Daemon;
 use crate::guest::{descriptor_path, file_type};
-use crate::mounts::{self, Mount};
+use crate::mounts::Mount;
 use crate::scratch::MountPoint;
 
 /// How `internal_parse_mountable` numbers the kinds.
@@ -76,23 +77,17 @@ impl MountActions for Daemon {
     }
 
     fn umount(&mut self, pathordevice: DeviceOrPath, options: UmountOptions) -> Result<()> {
-        let mountpoint = match &pathordevice {
-            DeviceOrPath::Device(device) => self.mountpoint_of(device)?,
-            DeviceOrPath::Path(path) => {
-                let place = self.in_appliance(&self.guest.resolve(path)?);
-                mounts::below(self.guest.sysroot())?
-                    .into_iter()
-                    .map(|mount| mount.mountpoint)
-                    .find(|mountpoint| *mountpoint == place)
-            }
+        let mounted = match &pathordevice {
+            DeviceOrPath::Device(device) => self.mount_of(device)?,
+            DeviceOrPath::Path(path) => self.guest.mounted_at(path)?,
         };
-        let mountpoint = mountpoint.ok_or_else(|| {
+        let mounted = mounted.ok_or_else(|| {
             Error::with_errno(Errno::EINVAL, format!("{pathordevice}: not mounted"))
         })?;
-        let mut flags = MntFlags::UMOUNT_NOFOLLOW;
+        let mut flags = MntFlags::empty();
         flags.set(MntFlags::MNT_FORCE, options.force == Some(true));
         flags.set(MntFlags::MNT_DETACH, options.lazyunmount == Some(true));
-        umount2(&mountpoint, flags).context(pathordevice)
+        self.guest.unmount(&mounted, flags).context(pathordevice)
     }
 
     fn umount_all(&mut self) -> Result<()> {
@@ -134,28 +129,18 @@ impl MountActions for Daemon {
     }
 
     fn remount(&mut self, mountpoint: GuestPath, options: RemountOptions) -> Result<()> {
-        let how = match options.rw {
-            Some(true) => "remount,rw",
-            Some(false) => "remount,ro",
-            None => {
-                return Err(Error::with_errno(
-                    Errno::EINVAL,
-                    "parameter 'rw' must be specified",
-                ));
-            }
+        let read_only = match options.rw {
+            Some(writable) => !writable,
+            None => return Err(Error::invalid("parameter 'rw' must be specified")),
         };
-        let target = self.guest.handle(&mountpoint)?;
-        let place = self.in_appliance(&self.guest.resolve(&mountpoint)?);
-        let mounted = mounts::below(self.guest.sysroot())?
-            .into_iter()
-            .rfind(|mount| mount.mountpoint == place)
-            .ok_or_else(|| {
-                Error::with_errno(Errno::EINVAL, format!("{mountpoint}: {how}: not mounted"))
-            })?;
-        let mut flags = MsFlags::MS_REMOUNT | own_flags(&mounted.options);
-        flags.set(MsFlags::MS_RDONLY, options.rw == Some(false));
-        mount(NONE, &descriptor_path(&target), NONE, flags, NONE)
-            .with_context(|| format!("{mountpoint}: {how}"))
+        let mounted = self.guest.mounted_at(&mountpoint)?.ok_or_else(|| {
+            Error::with_errno(Errno::EINVAL, format!("{mountpoint}: not mounted"))
+        })?;
+        let mut change = Change::keeping(&mounted);
+        change.set_read_only(read_only);
+        change
+            .apply(&self.guest.handle(&mountpoint)?)
+            .context(mountpoint)
     }
 
     fn list_9p(&mut self) -> Result<Vec<Vec<u8>>> {
@@ -201,22 +186,15 @@ impl Daemon {
             }
             all.extend_from_slice(options);
         }
+        if let Some(change) = Change::parse(&all) {
+            return change.apply(&target).context(mountpoint);
+        }
         let mut command = Command::new("mount").status_in_error();
         if !all.is_empty() {
             command = command.arg("-o").arg(OsStr::from_bytes(&all));
         }
         if !vfstype.is_empty() {
             command = command.arg("-t").arg(vfstype);
-        }
-        if all
-            .split(|&byte| byte == b',')
-            .any(|word| word == b"remount")
-        {
-            return command
-                .cwd(&target)
-                .operands([mountable.device().path(), Path::new(".")])
-                .run()
-                .map(drop);
         }
         attach(command, mountable.device().path(), &target, &mountpoint)
     }
@@ -242,69 +220,32 @@ impl Daemon {
         Ok(handle)
     }
 
-    /// Where a resolved path of the guest is in the appliance, for the kernel's list of mounts and
-    /// for unmounting, which a descriptor of the mount would prevent.
-    fn in_appliance(&self, resolved: &GuestPath) -> PathBuf {
-        let path = resolved.as_path();
-        self.guest
-            .sysroot()
-            .join(path.strip_prefix("/").unwrap_or(path))
-            // Joining "" leaves a slash at the end.
-            .components()
-            .collect()
-    }
-
-    /// Where a device is mounted in the guest; the latest place if there are several.
-    pub(super) fn mountpoint_of(&self, device: &Device) -> Result<Option<PathBuf>> {
+    /// The mount of a device in the guest; the latest if there are several.
+    pub(super) fn mount_of(&self, device: &Device) -> Result<Option<Mount>> {
         let number = std::fs::metadata(device.path()).context(device)?.rdev();
-        Ok(mounts::below(self.guest.sysroot())?
-            .into_iter()
-            .rev()
-            .find(|mount| source_number(mount) == Some(number))
-            .map(|mount| mount.mountpoint))
+        let is_of_device = |mount: &Mount| source_number(mount) == Some(number);
+        Ok(self.guest.mounts()?.into_iter().rfind(is_of_device))
     }
 
-    /// A handle of the place where a device is mounted in the guest.
-    pub(super) fn mounted_at(&self, device: &Device) -> Result<Option<File>> {
-        match self.mountpoint_of(device)? {
-            Some(path) => File::open(&path).context(device).map(Some),
+    /// The directory where a device is mounted in the guest.
+    pub(super) fn top_of(&self, device: &Device) -> Result<Option<File>> {
+        match self.mount_of(device)? {
+            Some(mount) => self.top(&self.guest.place_of(&mount)).map(Some),
             None => Ok(None),
         }
     }
 
     /// What is mounted in the guest, and where.
     fn mounted(&self) -> Result<Vec<(Mountable, Vec<u8>)>> {
-        let sysroot = self.guest.sysroot();
-        Ok(mounts::below(sysroot)?
-            .into_iter()
-            .map(|mount| {
-                let source = Device::new(String::from_utf8_lossy(&mount.source));
-                let device = mapper::logical_volume(&source).unwrap_or(source);
-                let below = mount.mountpoint.strip_prefix(sysroot);
-                let path = below.unwrap_or(&mount.mountpoint).as_os_str().as_bytes();
-                (
-                    Mountable::from(device),
-                    GuestPath::root().join(path).into_bytes(),
-                )
-            })
-            .collect())
+        let mounts = self.guest.mounts()?;
+        let shown = mounts.into_iter().map(|mount| {
+            let source = Device::new(String::from_utf8_lossy(&mount.source));
+            let device = mapper::logical_volume(&source).unwrap_or(source);
+            let place = self.guest.place_of(&mount).into_bytes();
+            (Mountable::from(device), place)
+        });
+        Ok(shown.collect())
     }
-}
-
-/// The options of a mount itself, which a remount would otherwise take away.
-fn own_flags(options: &str) -> MsFlags {
-    options
-        .split(',')
-        .map(|option| match option {
-            "nosuid" => MsFlags::MS_NOSUID,
-            "nodev" => MsFlags::MS_NODEV,
-            "noexec" => MsFlags::MS_NOEXEC,
-            "noatime" => MsFlags::MS_NOATIME,
-            "nodiratime" => MsFlags::MS_NODIRATIME,
-            "relatime" => MsFlags::MS_RELATIME,
-            _ => MsFlags::empty(),
-        })
-        .collect()
 }
 
 /// Lets `mount` mount `source` where no guest has a say, and puts it on `target` then.

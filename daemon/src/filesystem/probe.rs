@@ -125,7 +125,7 @@ impl ProbeActions for Daemon {
 
 impl Daemon {
     fn must_be_mounted(&self, device: &Device) -> Result<File> {
-        self.mounted_at(device)?
+        self.top_of(device)?
             .ok_or_else(|| Error::new(format!("device not mounted: {device}")))
     }
 }

@@ -3,10 +3,11 @@
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
+use nix::errno::Errno;
 use protocol::api::{FstrimOptions, UpkeepActions};
 use protocol::{Context, Device, Error, GuestPath, Mountable, Result};
 
-use super::{ext, labels, superblock, xfs};
+use super::{ext, ioctl, labels, superblock, xfs};
 use crate::block::swap;
 use crate::command::Command;
 use crate::daemon::Daemon;
@@ -128,24 +129,19 @@ impl UpkeepActions for Daemon {
     }
 
     fn fstrim(&mut self, mountpoint: GuestPath, options: FstrimOptions) -> Result<()> {
-        let range = trim_range(&options)?;
+        let (start, length, minimum) = trim_range(&options)?;
         let top = self.top(&mountpoint)?;
         // What was just freed is not known as free on disk before.
         self.sync();
         // The first pass can leave out extents that are still being discarded.
         for _ in 0..2 {
-            let output = Command::new("fstrim")
-                .args(&range)
-                .cwd(&top)
-                .arg(".")
-                .output()?;
-            if output.code != 0 {
-                let message = format!("{mountpoint}: {}", output.message());
-                return Err(if message.contains("discard operation is not supported") {
-                    Error::not_supported(message)
-                } else {
-                    Error::new(message)
-                });
+            match ioctl::trim(&top, start, length, minimum) {
+                Err(Errno::ENOTTY | Errno::EOPNOTSUPP) => {
+                    return Err(Error::not_supported(format!(
+                        "{mountpoint}: the filesystem or its device cannot discard"
+                    )));
+                }
+                trimmed => trimmed.context(&mountpoint)?,
             }
         }
         self.sync();
@@ -169,23 +165,20 @@ fn set_swap_uuid(device: &Device, uuid: &str) -> Result<()> {
         .map(drop)
 }
 
-fn trim_range(options: &FstrimOptions) -> Result<Vec<String>> {
-    let mut args = Vec::new();
-    if let Some(offset) = options.offset {
-        if offset < 0 {
-            return Err(Error::invalid("offset < 0"));
-        }
-        args.extend(["-o".to_owned(), offset.to_string()]);
-    }
-    for (flag, name, value) in [
-        ("-l", "length", options.length),
-        ("-m", "minimumfreeextent", options.minimumfreeextent),
-    ] {
-        let Some(value) = value else { continue };
-        if value <= 0 {
-            return Err(Error::invalid(format!("{name} <= 0")));
-        }
-        args.extend([flag.to_owned(), value.to_string()]);
-    }
-    Ok(args)
+/// Where to begin, how far to go, and the shortest extent that counts.
+fn trim_range(options: &FstrimOptions) -> Result<(u64, u64, u64)> {
+    let positive = |name: &str, value: Option<i64>| match value.map(u64::try_from) {
+        None => Ok(None),
+        Some(Ok(value @ 1..)) => Ok(Some(value)),
+        Some(_) => Err(Error::invalid(format!("{name} <= 0"))),
+    };
+    let start = u64::try_from(options.offset.unwrap_or_default())
+        .map_err(|_| Error::invalid("offset < 0"))?;
+    let length = positive("length", options.length)?;
+    let minimum = positive("minimumfreeextent", options.minimumfreeextent)?;
+    Ok((
+        start,
+        length.unwrap_or(u64::MAX),
+        minimum.unwrap_or_default(),
+    ))
 }

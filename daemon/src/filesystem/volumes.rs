@@ -1,6 +1,5 @@
 //! Btrfs subvolumes, as far as finding and mounting filesystems needs them.
 
-use std::ffi::{OsStr, OsString};
 use std::fs::File;
 
 use nix::errno::Errno;
@@ -90,13 +89,6 @@ impl Scratch {
     pub(crate) fn open(&self) -> Result<File> {
         File::open(self.0.path()).context(self.0.path().display())
     }
-}
-
-/// A name as an operand that is no option, in the working directory.
-pub(super) fn below(name: &OsStr) -> OsString {
-    let mut operand = OsString::from("./");
-    operand.push(name);
-    operand
 }
 
 /// The subvolumes of the btrfs filesystem that the open directory is on.

@@ -12,6 +12,7 @@ use super::labels;
 use crate::command::Command;
 use crate::daemon::Daemon;
 use crate::devices::Devices;
+use crate::guest::View;
 
 /// What xfs_info(8) prints, as names with their values.
 type Geometry = Vec<(String, String)>;
@@ -32,10 +33,14 @@ impl XfsActions for Daemon {
 
     fn xfs_growfs(&mut self, path: GuestPath, options: XfsGrowfsOptions) -> Result<()> {
         let args = growth(&options)?;
-        let top = self.top(&path)?;
+        if self.guest.mounted_at(&path)?.is_none() {
+            return Err(Error::new(format!("{path}: not a mounted XFS filesystem")));
+        }
+        // The program finds out the name of its directory and goes by that.
+        let view = View::writable(&self.top(&path)?).context(&path)?;
         Command::new("xfs_growfs")
             .args(args)
-            .cwd(&top)
+            .cwd(&view)
             .arg(".")
             .run()
             .context(path)

@@ -8,6 +8,7 @@
 
 pub(crate) mod inotify;
 mod inspection;
+mod mounted;
 mod resolve;
 mod tree;
 mod view;

@@ -36,7 +36,7 @@ impl View {
     /// # Errors
     ///
     /// The errno of mount(2).
-    pub(crate) fn new(directory: &OwnedFd) -> Result<Self> {
+    pub(crate) fn new(directory: &impl AsFd) -> Result<Self> {
         Self::with(directory, MsFlags::MS_RDONLY)
     }
 
@@ -45,11 +45,11 @@ impl View {
     /// # Errors
     ///
     /// The errno of mount(2).
-    pub(crate) fn writable(directory: &OwnedFd) -> Result<Self> {
+    pub(crate) fn writable(directory: &impl AsFd) -> Result<Self> {
         Self::with(directory, MsFlags::empty())
     }
 
-    fn with(directory: &OwnedFd, access: MsFlags) -> Result<Self> {
+    fn with(directory: &impl AsFd, access: MsFlags) -> Result<Self> {
         let point = MountPoint::new()?;
         let from = descriptor_path(directory);
         remount(
@@ -60,7 +60,9 @@ impl View {
         let flags = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | access;
         let flags = flags | MsFlags::MS_NODEV | MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC | NO_LINKS;
         for mounted in mounts::below(point.path())? {
-            remount(None, &mounted.mountpoint, flags)?;
+            // A mount may be read-only although its filesystem is not.
+            let kept = mounted.flags() & MsFlags::MS_RDONLY;
+            remount(None, &mounted.mountpoint, flags | kept)?;
         }
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let directory = open(point.path(), flags, Mode::empty()).context(point.path().display())?;

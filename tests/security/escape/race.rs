@@ -21,9 +21,8 @@ use super::matrix::{report, selected};
 use super::positions::{Kind, Position};
 use super::world::{Root, Setting, World};
 
-/// As often as this each call is made, if there is time.
-const ROUNDS: usize = 300;
-/// How long the calls of one position may take, once each path was tried.
+/// How long the calls of one position may take, once each path was tried; `ESCAPE_MILLISECONDS`
+/// says otherwise.
 const TIME: Duration = Duration::from_millis(150);
 
 /// Where it happens, in the guest.
@@ -163,6 +162,13 @@ fn build(guest: &Path, disk: u64) -> io::Result<()> {
     Ok(())
 }
 
+fn time() -> Duration {
+    let wanted = std::env::var("ESCAPE_MILLISECONDS").ok();
+    wanted.map_or(TIME, |wanted| {
+        Duration::from_millis(wanted.parse().expect("a number"))
+    })
+}
+
 /// What a call of this round is made with, and what that is for people.
 fn values(position: &Position, round: usize) -> (String, Given) {
     if position.kind != Kind::Names {
@@ -187,8 +193,8 @@ fn race(position: &Position, world: &mut World) -> (Vec<String>, bool) {
     build(&guest, disk).expect("a fresh guest");
     let racer = Racer::start(&guest, &position.action.name);
     let start = Instant::now();
-    for round in 0..ROUNDS {
-        if !usable || (round >= PATHS.len() && start.elapsed() > TIME) {
+    for round in 0.. {
+        if !usable || (round >= PATHS.len() && start.elapsed() > time()) {
             break;
         }
         let (path, given) = values(position, round);
