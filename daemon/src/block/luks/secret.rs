@@ -94,6 +94,10 @@ fn decode(text: &[u8]) -> Result<Key> {
     }
 }
 
+/// The limit of core dumps that forbids them in files and in programs that the kernel runs for
+/// them: the latter it would run with a limit of 0, too.
+const NONE: rlim_t = 1;
+
 /// While this is there, neither the daemon nor a program that it starts leaves
 /// a core dump, which would hold the key.
 #[derive(Debug)]
@@ -108,7 +112,7 @@ impl NoCore {
     pub(super) fn new() -> Result<Self> {
         const SUBJECT: &str = "setrlimit (RLIMIT_CORE)";
         let before = getrlimit(Resource::RLIMIT_CORE).context(SUBJECT)?;
-        setrlimit(Resource::RLIMIT_CORE, 0, before.1).context(SUBJECT)?;
+        setrlimit(Resource::RLIMIT_CORE, NONE.min(before.1), before.1).context(SUBJECT)?;
         Ok(Self { before })
     }
 }
@@ -174,9 +178,14 @@ mod tests {
         let before = getrlimit(Resource::RLIMIT_CORE).unwrap();
         {
             let _guard = NoCore::new().unwrap();
+            assert_eq!(
+                getrlimit(Resource::RLIMIT_CORE).unwrap().0,
+                NONE.min(before.1)
+            );
             let output = crate::command::Command::new("sh")
                 .args(["-c", "ulimit -Sc"])
                 .run();
+            // In units of 512 or 1024 bytes.
             assert_eq!(output.unwrap().stdout, b"0\n");
         }
         assert_eq!(getrlimit(Resource::RLIMIT_CORE).unwrap(), before);
