@@ -22,8 +22,9 @@
 //! children are in a PID namespace whose first process dies with the stand-in.
 //!
 //! Environment: `GUESTFSD_BIN` is the daemon to run (required), `GUESTFSD_ARGS`
-//! are more arguments for it, `STANDIN_QEMU` is the real qemu, and
-//! `STANDIN_WRAP` a command to run the daemon under, such as `strace -f`.
+//! are more arguments for it, `STANDIN_QEMU` is the real qemu,
+//! `STANDIN_WRAP` a command to run the daemon under, such as `strace -f`, and
+//! `STANDIN_SHARE` a directory that it shall find in `/standin/share`, read-only.
 //!
 //! What it cannot do: device mapper (so LVM and LUKS), hot-plugging, and
 //! whatever filesystem this machine's kernel lacks. The appliance lane has

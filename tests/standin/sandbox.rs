@@ -23,6 +23,9 @@ use crate::udevadm;
 /// The daemon's path inside.
 pub(crate) const DAEMON: &str = "/standin/guestfsd";
 
+/// Where `STANDIN_SHARE` is seen inside.
+const SHARE: &str = "/standin/share";
+
 /// A directory that every machine has, to mount the new root on.
 const ROOT: &str = "/mnt";
 
@@ -64,6 +67,9 @@ pub(crate) fn enter(disks: &[Attached], daemon: &Path, cmdline: &OsStr) -> Resul
     // and only now, because mounts of another namespace cannot be bound.
     let daemon = fs::File::open(daemon).with_context(|| daemon.display().to_string())?;
     let this = fs::File::open(std::env::current_exe()?).context("this program")?;
+    let shared = std::env::var_os("STANDIN_SHARE").map(|name| {
+        fs::File::open(&name).with_context(|| PathBuf::from(&name).display().to_string())
+    });
     let root = Path::new(ROOT);
     tmpfs(root)?;
     for name in EMPTY {
@@ -74,6 +80,12 @@ pub(crate) fn enter(disks: &[Attached], daemon: &Path, cmdline: &OsStr) -> Resul
     }
     share(root)?;
     bind_file(&daemon, &root.join(&DAEMON[1..]))?;
+    if let Some(shared) = shared {
+        let target = root.join(&SHARE[1..]);
+        directory(&target)?;
+        bind_over(&shared?, &target)?;
+        read_only(&target)?;
+    }
     bind_over(&this, &root.join("usr/bin/udevadm")).context("udevadm (is udev installed?)")?;
     devices(&root.join("dev"), disks)?;
     sysfs(&root.join("sys"))?;

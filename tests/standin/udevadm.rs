@@ -53,7 +53,10 @@ fn mirror_disk(disk: &str, device: &str, serial: &str, partitions: &mut String) 
         return Ok(());
     };
     update_partitions(&format!("/dev/{device}"));
-    show(disk, &source, number)?;
+    let shown = format!("/sys/block/{disk}");
+    // From its number libblkid finds a disk's partitions, and from theirs the disk,
+    // by the names that they have here.
+    show(disk, &shown, number)?;
     list(partitions, disk, &source, number);
     if !serial.is_empty() {
         link(
@@ -72,7 +75,6 @@ fn mirror_disk(disk: &str, device: &str, serial: &str, partitions: &mut String) 
             present.insert((index, name));
         }
     }
-    let shown = format!("/sys/block/{disk}");
     for (index, name) in &present {
         let source = format!("{source}/{name}");
         // A partition may go while it is looked at.
@@ -80,9 +82,10 @@ fn mirror_disk(disk: &str, device: &str, serial: &str, partitions: &mut String) 
             continue;
         };
         let partition = format!("{disk}{index}");
-        show(&partition, &source, number)?;
+        let within = format!("{shown}/{partition}");
+        link(&source, &within)?;
+        show(&partition, &within, number)?;
         list(partitions, &partition, &source, number);
-        link(&source, &format!("{shown}/{partition}"))?;
         if !serial.is_empty() {
             let label = format!("/dev/disk/guestfs/{serial}{index}");
             link(&format!("../../{partition}"), &label)?;

@@ -2,7 +2,8 @@
 //!
 //! What the stock daemon printed is committed beside the script as
 //! `NAME.expected`. A difference on purpose is `NAME.ours`, which needs an entry
-//! in `docs/differences.md`.
+//! in `docs/differences.md`. A script for the client of another release has one of
+//! each for that, `NAME.RELEASE.expected`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+use super::release::{self, Release, Releases};
 use super::script::{self, Script};
 use super::{Tally, normal, workshop};
 use crate::{kvm, process, repository};
@@ -29,7 +31,8 @@ pub(super) enum Place {
     StandIn {
         standin: PathBuf,
         fixed: PathBuf,
-        daemon: PathBuf,
+        /// `None` is the stock daemon that belongs to the client.
+        daemon: Option<PathBuf>,
     },
     /// A virtual machine. `None` is libguestfs' own appliance.
     Appliance {
@@ -40,16 +43,18 @@ pub(super) enum Place {
 }
 
 impl Place {
-    /// This daemon, or the stock one, in the stand-in.
-    pub(super) fn standin(daemon: PathBuf) -> Result<Self> {
+    /// This daemon, or the client's stock one, in the stand-in.
+    pub(super) fn standin(daemon: Option<&Path>) -> Result<Self> {
+        let absolute =
+            |daemon: &Path| fs::canonicalize(daemon).with_context(|| daemon.display().to_string());
         Ok(Self::StandIn {
             standin: workshop::build_standin()?,
             fixed: workshop::fixed_appliance()?,
-            daemon: fs::canonicalize(&daemon).with_context(|| daemon.display().to_string())?,
+            daemon: daemon.map(absolute).transpose()?,
         })
     }
 
-    fn environment(&self, command: &mut Command) -> Result<()> {
+    fn environment(&self, command: &mut Command, client: Option<&Release>) -> Result<()> {
         let caches = workshop::directory()?;
         match self {
             Self::StandIn {
@@ -63,8 +68,16 @@ impl Place {
                     .env("LIBGUESTFS_BACKEND", "direct")
                     .env("LIBGUESTFS_HV", standin)
                     .env("LIBGUESTFS_PATH", fixed)
-                    .env("LIBGUESTFS_CACHEDIR", cache)
-                    .env("GUESTFSD_BIN", daemon);
+                    .env("LIBGUESTFS_CACHEDIR", cache);
+                match (daemon, client) {
+                    (Some(daemon), _) => {
+                        command.env("GUESTFSD_BIN", daemon);
+                    }
+                    (None, Some(release)) => release.daemon(command)?,
+                    (None, None) => {
+                        command.env("GUESTFSD_BIN", workshop::stock_daemon()?);
+                    }
+                }
             }
             Self::Appliance { appliance, cache } => {
                 fs::create_dir_all(cache)?;
@@ -101,10 +114,11 @@ fn directory() -> PathBuf {
 pub(super) fn compare(scripts: &[Script], place: &Place) -> Result<Tally> {
     let differences =
         fs::read_to_string(repository().join("docs/differences.md")).unwrap_or_default();
-    each(scripts, |script| {
-        let expected = match script.path.with_extension("ours") {
+    each(scripts, |script, client| {
+        let expected = match script.beside("ours") {
             ours if ours.exists() => {
-                if !differences.contains(&script.name) {
+                let name = script.name.split('@').next().unwrap_or_default();
+                if !differences.contains(name) {
                     bail!(
                         "docs/differences.md does not say why {} differs",
                         ours.display()
@@ -112,7 +126,7 @@ pub(super) fn compare(scripts: &[Script], place: &Place) -> Result<Tally> {
                 }
                 ours
             }
-            _ => script.path.with_extension("expected"),
+            _ => script.beside("expected"),
         };
         let expected = fs::read_to_string(&expected).with_context(|| {
             format!(
@@ -120,7 +134,7 @@ pub(super) fn compare(scripts: &[Script], place: &Place) -> Result<Tally> {
                 expected.display()
             )
         })?;
-        let actual = run(script, place)?;
+        let actual = run(script, place, client)?;
         if actual != expected {
             bail!("\n{}", normal::diff(&script.name, &expected, &actual)?);
         }
@@ -132,8 +146,8 @@ pub(super) fn compare(scripts: &[Script], place: &Place) -> Result<Tally> {
 ///
 /// Each script runs twice: output that changes by itself needs a mask.
 pub(super) fn record(scripts: &[Script], place: &Place) -> Result<Tally> {
-    each(scripts, |script| {
-        let first = run(script, place)?;
+    each(scripts, |script, client| {
+        let first = run(script, place, client)?;
         if let Some(line) = first
             .lines()
             .last()
@@ -142,19 +156,24 @@ pub(super) fn record(scripts: &[Script], place: &Place) -> Result<Tally> {
             bail!("{line}: a command failed that has no '-' before it\n{first}");
         }
         if !place.boots() {
-            let second = run(script, place)?;
+            let second = run(script, place, client)?;
             if first != second {
                 let diff = normal::diff(&script.name, &first, &second)?;
                 bail!("two runs differ; mask what changes, or write it otherwise\n{diff}");
             }
         }
-        fs::write(script.path.with_extension("expected"), first)?;
+        fs::write(script.beside("expected"), first)?;
         Ok(())
     })
 }
 
 /// Runs every script, a few at a time, and tells of each.
-fn each(scripts: &[Script], test: impl Fn(&Script) -> Result<()> + Sync) -> Result<Tally> {
+fn each(
+    scripts: &[Script],
+    test: impl Fn(&Script, Option<&Release>) -> Result<()> + Sync,
+) -> Result<Tally> {
+    let names = scripts.iter().flat_map(|script| script.release.as_deref());
+    let releases: Releases = release::get(names);
     let known = fs::read_to_string("/proc/filesystems").unwrap_or_default();
     let lacks = |script: &Script| {
         let missing = script.filesystems.iter().find(|name| {
@@ -162,21 +181,28 @@ fn each(scripts: &[Script], test: impl Fn(&Script) -> Result<()> + Sync) -> Resu
                 .lines()
                 .any(|line| line.split_whitespace().last() == Some(name))
         });
-        missing.filter(|_| !script.appliance).cloned()
+        let missing = missing.filter(|_| !script.appliance);
+        missing.map(|name| format!("this kernel has no {name}"))
     };
     let next = AtomicUsize::new(0);
     let tally = Mutex::new(Tally::default());
     let work = || {
         while let Some(script) = scripts.get(next.fetch_add(1, Ordering::Relaxed)) {
             let start = Instant::now();
-            let one = if let Some(filesystem) = lacks(script) {
-                println!("skip {}: this kernel has no {filesystem}", script.name);
+            let client = script.release.as_ref().map(|name| releases.get(name));
+            let (client, unavailable) = match client.flatten() {
+                Some(Ok(release)) => (Some(release), None),
+                Some(Err(error)) => (None, Some(format!("{error:#}"))),
+                None => (None, None),
+            };
+            let one = if let Some(why) = lacks(script).or(unavailable) {
+                println!("skip {}: {why}", script.name);
                 Tally {
                     skipped: 1,
                     ..Tally::default()
                 }
             } else {
-                match test(script) {
+                match test(script, client) {
                     Ok(()) => {
                         let took = start.elapsed().as_secs_f32();
                         println!("ok   {} ({took:.1} s)", script.name);
@@ -210,10 +236,10 @@ fn each(scripts: &[Script], test: impl Fn(&Script) -> Result<()> + Sync) -> Resu
 }
 
 /// Runs one script and returns its output, normalised.
-fn run(script: &Script, place: &Place) -> Result<String> {
-    match attempt(script, place) {
+fn run(script: &Script, place: &Place, client: Option<&Release>) -> Result<String> {
+    match attempt(script, place, client) {
         // One boot in a few hundred hangs under emulation, whatever is in it.
-        Err(Failure::Boot) => attempt(script, place),
+        Err(Failure::Boot) => attempt(script, place, client),
         result => result,
     }
     .map_err(|failure| match failure {
@@ -234,13 +260,14 @@ impl<E: Into<anyhow::Error>> From<E> for Failure {
     }
 }
 
-fn attempt(script: &Script, place: &Place) -> Result<String, Failure> {
+fn attempt(script: &Script, place: &Place, client: Option<&Release>) -> Result<String, Failure> {
     let directory = tempfile::Builder::new().prefix("guestfsd-").tempdir()?;
     let mut command = Command::new("sh");
     // One file for output and errors, in the order in which they come; and it
     // can be looked at when the time is up.
-    let line = "exec stdbuf -oL guestfish --keys-from-stdin -f script >output 2>&1";
-    command.args(["-c", line]);
+    let line = "exec stdbuf -oL \"$@\" --keys-from-stdin -f script >output 2>&1";
+    command.args(["-c", line, "sh"]);
+    command.args(client.map_or_else(|| vec!["guestfish".into()], Release::client));
     for (index, disk) in script.disks.iter().enumerate() {
         let path = directory.path().join(format!("disk{}.img", index + 1));
         fs::File::create(&path)?.set_len(disk.size)?;
@@ -261,7 +288,7 @@ fn attempt(script: &Script, place: &Place) -> Result<String, Failure> {
     ] {
         command.env_remove(variable);
     }
-    place.environment(&mut command)?;
+    place.environment(&mut command, client)?;
     let extra = if place.boots() { BOOT } else { Duration::ZERO };
     let finished = process::output(&mut command, script.timeout + extra);
     let output = fs::read(directory.path().join("output")).unwrap_or_default();

@@ -12,6 +12,7 @@ use crate::{appliance, kvm};
 mod cargo;
 mod differential;
 mod normal;
+mod release;
 mod script;
 mod spelling;
 pub(crate) mod workshop;
@@ -143,7 +144,7 @@ impl Args {
                 cargo::run(&selection, &self.filter, Some(daemon), &[], HOUR)
             }
             Lane::Differential => {
-                let place = Place::standin(daemon.to_owned())?;
+                let place = Place::standin(Some(daemon))?;
                 differential::compare(&differential::scripts(&self.filter, false)?, &place)
             }
             Lane::Appliance => {
@@ -173,7 +174,7 @@ impl Args {
     fn record(&self, lane: Lane) -> Result<Tally> {
         match lane {
             Lane::Differential => {
-                let place = Place::standin(workshop::stock_daemon()?)?;
+                let place = Place::standin(None)?;
                 differential::record(&differential::scripts(&self.filter, false)?, &place)
             }
             Lane::Appliance => {

@@ -9,6 +9,7 @@
 //! * `kernel FILESYSTEM`: skip where this machine's kernel lacks the filesystem
 //! * `timeout SECONDS`: instead of 60
 //! * `lane appliance`: needs a real appliance
+//! * `release NAME...`: with the client of another Debian release; once for each
 //! * `for WORD in VALUE...` and `end`: what is between, for each value
 
 use std::path::{Path, PathBuf};
@@ -21,7 +22,7 @@ use super::spelling::{self, Line};
 
 /// A script and its directives.
 pub(super) struct Script {
-    /// `AREA/NAME`.
+    /// `AREA/NAME`, for another release's client with `@RELEASE`.
     pub(super) name: String,
     pub(super) path: PathBuf,
     pub(super) disks: Vec<Disk>,
@@ -30,6 +31,8 @@ pub(super) struct Script {
     pub(super) filesystems: Vec<String>,
     pub(super) timeout: Duration,
     pub(super) appliance: bool,
+    /// Whose client it is for, if not this machine's.
+    pub(super) release: Option<String>,
     pub(super) text: String,
     lines: Vec<Line>,
 }
@@ -55,13 +58,38 @@ pub(super) fn all(directory: &Path, filter: &str) -> Result<Vec<Script>> {
     for path in paths {
         let name = path.strip_prefix(directory)?.with_extension("");
         let name = name.to_string_lossy().into_owned();
-        if path.extension().is_some_and(|extension| extension == "gfs") && name.contains(filter) {
-            let text = std::fs::read_to_string(&path)?;
-            let script = Script::parse(name, path.clone(), text);
-            scripts.push(script.with_context(|| path.display().to_string())?);
+        if path.extension().is_none_or(|extension| extension != "gfs") {
+            continue;
+        }
+        let text = std::fs::read_to_string(&path)?;
+        let script = |release: Option<&str>| -> Result<Script> {
+            let script = Script::parse(name.clone(), path.clone(), text.clone());
+            let mut script = script.with_context(|| path.display().to_string())?;
+            if let Some(release) = release {
+                script.name = format!("{name}@{release}");
+                script.release = Some(release.to_owned());
+            }
+            Ok(script)
+        };
+        match releases(&text) {
+            names if names.is_empty() => scripts.push(script(None)?),
+            names => {
+                for name in names {
+                    scripts.push(script(Some(name))?);
+                }
+            }
         }
     }
+    scripts.retain(|script| script.name.contains(filter));
     Ok(scripts)
+}
+
+/// The releases that a script names.
+fn releases(text: &str) -> Vec<&str> {
+    text.lines()
+        .filter_map(|line| spelling::directive(line)?.strip_prefix("release "))
+        .flat_map(str::split_whitespace)
+        .collect()
 }
 
 fn list(directory: &Path) -> Result<Vec<PathBuf>> {
@@ -85,6 +113,7 @@ impl Script {
             filesystems: Vec::new(),
             timeout: Duration::from_secs(60),
             appliance: false,
+            release: None,
             lines: spelling::lines(&text)?,
             text: String::new(),
         };
@@ -126,8 +155,8 @@ impl Script {
             "kernel" => self.filesystems.push(value.to_owned()),
             "timeout" => self.timeout = Duration::from_secs(value.parse()?),
             "lane" if value == "appliance" => self.appliance = true,
-            // Read with the lines that they are about.
-            "for" | "end" => {}
+            // Read with the lines that they are about, or before all lines.
+            "for" | "end" | "release" => {}
             _ => bail!("no such directive; see docs/TESTING.md"),
         }
         Ok(())
@@ -136,6 +165,14 @@ impl Script {
     #[cfg(test)]
     pub(super) fn for_test(text: String) -> Self {
         Self::parse("a/b".into(), PathBuf::new(), text).unwrap()
+    }
+
+    /// What it expects, or whatever else is kept beside it.
+    pub(super) fn beside(&self, extension: &str) -> PathBuf {
+        match &self.release {
+            Some(release) => self.path.with_extension(format!("{release}.{extension}")),
+            None => self.path.with_extension(extension),
+        }
     }
 
     /// The script for guestfish: launched first, and every command announced,
@@ -228,6 +265,22 @@ mod tests {
         assert_eq!(parse("").unwrap().disks.len(), 1);
         assert!(parse("#: disc 1G\n").is_err());
         assert!(parse("#: disk big\n").is_err());
+    }
+
+    #[test]
+    fn a_script_for_other_releases_is_one_for_each() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::create_dir(directory.path().join("a")).unwrap();
+        let path = directory.path().join("a/b.gfs");
+        std::fs::write(&path, "#: release old new\nping-daemon\n").unwrap();
+        let scripts = all(directory.path(), "a/b").unwrap();
+        let names: Vec<_> = scripts.iter().map(|script| &script.name).collect();
+        assert_eq!(names, ["a/b@old", "a/b@new"]);
+        assert_eq!(
+            scripts[1].beside("expected"),
+            path.with_file_name("b.new.expected")
+        );
+        assert_eq!(all(directory.path(), "@old").unwrap().len(), 1);
     }
 
     #[test]

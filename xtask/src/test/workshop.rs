@@ -66,15 +66,20 @@ pub(super) fn fixed_appliance() -> Result<PathBuf> {
 pub(crate) fn stock_daemon() -> Result<PathBuf> {
     let stock = install::stock_appliance()
         .context("libguestfs' own appliance is not installed (package libguestfs0)")?;
-    let archive = stock.join("supermin.d/daemon.tar.gz");
-    let place = directory()?.join("stock");
+    unpack_daemon(&stock, &directory()?.join("stock"))
+}
+
+/// Takes the daemon out of an appliance's parts, unless that was done since they
+/// last changed.
+pub(super) fn unpack_daemon(appliance: &Path, place: &Path) -> Result<PathBuf> {
+    let archive = appliance.join("supermin.d/daemon.tar.gz");
     let daemon = place.join("usr/sbin/guestfsd");
     if !newer(&daemon, &archive)? {
-        fs::create_dir_all(&place)?;
+        fs::create_dir_all(place)?;
         process::run(
             Command::new("tar")
                 .args(["-x", "-m", "-C"])
-                .arg(&place)
+                .arg(place)
                 .arg("-f")
                 .arg(&archive),
             SHORT,
