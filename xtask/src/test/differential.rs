@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use super::release::{self, Release, Releases};
+use super::remote::Remote;
 use super::script::{self, Script};
 use super::{Tally, normal, workshop};
 use crate::{kvm, process, repository};
@@ -275,7 +276,11 @@ fn attempt(script: &Script, place: &Place, client: Option<&Release>) -> Result<S
     for fixture in &script.fixtures {
         copy_fixture(fixture, directory.path())?;
     }
-    fs::write(directory.path().join("script"), script.commands())?;
+    let remote = script.rsync.then(|| Remote::start(directory.path()));
+    let remote = remote.transpose()?;
+    let url = remote.as_ref().map(Remote::url);
+    let commands = script.commands(url.as_deref());
+    fs::write(directory.path().join("script"), commands)?;
     command
         .current_dir(directory.path())
         .env("LC_ALL", "C")
@@ -303,6 +308,9 @@ fn attempt(script: &Script, place: &Place, client: Option<&Release>) -> Result<S
             output.push('\n');
         }
         output.push_str(&format!("exit status {}\n", status.code().unwrap_or(-1)));
+    }
+    if let Some(url) = url {
+        output = output.replace(&url, "RSYNC");
     }
     Ok(normal::normalise(&output, directory.path(), script))
 }

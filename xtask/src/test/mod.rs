@@ -13,6 +13,7 @@ mod cargo;
 mod differential;
 mod normal;
 mod release;
+mod remote;
 mod script;
 mod spelling;
 pub(crate) mod workshop;

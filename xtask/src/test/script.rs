@@ -10,6 +10,7 @@
 //! * `timeout SECONDS`: instead of 60
 //! * `lane appliance`: needs a real appliance
 //! * `release NAME...`: with the client of another Debian release; once for each
+//! * `rsync`: a daemon of rsync serves the directory `served`; `RSYNC` is its URL
 //! * `for WORD in VALUE...` and `end`: what is between, for each value
 
 use std::path::{Path, PathBuf};
@@ -31,6 +32,7 @@ pub(super) struct Script {
     pub(super) filesystems: Vec<String>,
     pub(super) timeout: Duration,
     pub(super) appliance: bool,
+    pub(super) rsync: bool,
     /// Whose client it is for, if not this machine's.
     pub(super) release: Option<String>,
     pub(super) text: String,
@@ -113,6 +115,7 @@ impl Script {
             filesystems: Vec::new(),
             timeout: Duration::from_secs(60),
             appliance: false,
+            rsync: false,
             release: None,
             lines: spelling::lines(&text)?,
             text: String::new(),
@@ -155,6 +158,7 @@ impl Script {
             "kernel" => self.filesystems.push(value.to_owned()),
             "timeout" => self.timeout = Duration::from_secs(value.parse()?),
             "lane" if value == "appliance" => self.appliance = true,
+            "rsync" => self.rsync = true,
             // Read with the lines that they are about, or before all lines.
             "for" | "end" | "release" => {}
             _ => bail!("no such directive; see docs/TESTING.md"),
@@ -176,8 +180,9 @@ impl Script {
     }
 
     /// The script for guestfish: launched first, and every command announced,
-    /// so that the output can be read beside the script.
-    pub(super) fn commands(&self) -> String {
+    /// so that the output can be read beside the script. `rsync` is the URL of the
+    /// daemon that the script has asked for.
+    pub(super) fn commands(&self, rsync: Option<&str>) -> String {
         let mut out = String::new();
         for (index, disk) in self.disks.iter().enumerate() {
             let label = disk.label.as_ref().map(|label| format!(" label:{label}"));
@@ -204,7 +209,10 @@ impl Script {
                 out.push_str("\"\n");
                 here_document = here_document_end(trimmed);
             }
-            out.push_str(&line.spelt_out);
+            match rsync {
+                Some(url) => out.push_str(&line.spelt_out.replace("RSYNC", url)),
+                None => out.push_str(&line.spelt_out),
+            }
             out.push('\n');
             if !is_comment(trimmed) {
                 // guestfish reads keys from where it reads commands.
@@ -287,7 +295,7 @@ mod tests {
     fn what_is_repeated_is_not_announced_at_length() {
         let script = parse("#: for P in [/d*3] x\n-rm P\n#: end\n").unwrap();
         assert_eq!(
-            script.commands(),
+            script.commands(None),
             "add-drive disk1.img format:raw\nrun\necho \"> -rm [/d*3]\"\n-rm /d/d/d\n\
              echo \"> -rm x\"\n-rm x\n"
         );
@@ -297,17 +305,29 @@ mod tests {
     fn commands_are_announced_but_the_text_of_here_documents_is_not() {
         let script = parse("# why\nupload -<<END /a\necho \"x\"\nEND\n-cat \"/a\\n\"\n").unwrap();
         assert_eq!(
-            script.commands(),
+            script.commands(None),
             "add-drive disk1.img format:raw\nrun\n# why\necho \"> upload -<<END /a\"\nupload -<<END /a\necho \"x\"\nEND\n\
              echo \"> -cat \\\"/a\\\\n\\\"\"\n-cat \"/a\\n\"\n"
         );
     }
+
+    #[test]
+    fn the_url_of_rsync_is_not_announced() {
+        let script = parse("#: rsync\nrsync-in RSYNC/a /\n").unwrap();
+        assert!(script.rsync);
+        assert!(
+            script
+                .commands(Some("rsync://x"))
+                .ends_with("echo \"> rsync-in RSYNC/a /\"\nrsync-in rsync://x/a /\n")
+        );
+    }
+
     #[test]
     fn keys_follow_the_command_that_they_stand_before() {
         let script =
             parse("#: key one\n# why\n#: key two words\n-luks-x /dev/sda\nping\n").unwrap();
         assert_eq!(
-            script.commands(),
+            script.commands(None),
             "add-drive disk1.img format:raw\nrun\n#: key one\n# why\n#: key two words\n\
              echo \"> -luks-x /dev/sda\"\n-luks-x /dev/sda\none\ntwo words\necho \"> ping\"\nping\n"
         );
