@@ -4,3 +4,4 @@ mod devices;
 mod ldm;
 mod luks;
 mod partition;
+mod settling;

@@ -8,10 +8,11 @@ use std::process::Command;
 use nix::mount::{MsFlags, mount};
 use rustix::fs::{XattrFlags, lsetxattr};
 
+use super::given::Value;
 use super::guest::{Fixture, clear};
 use super::matrix::{Pair, selected};
-use super::positions::{Kind, Position, positions};
-use super::values::filtered;
+use super::positions::{Kind, Position, model, positions};
+use super::values::{filtered, samples};
 use super::world::{Root, Setting, World, stock_daemon};
 
 /// What must be noticed of calls that do reach the canary.
@@ -220,7 +221,8 @@ fn special(world: &World) {
     }
 }
 
-/// The answers, if none of the honest paths led to a success.
+/// The answers, if none of the honest paths led to a success; or that udev was waited for although
+/// no device changed.
 fn reach(world: &mut World, position: &Position) -> Result<(), String> {
     let names = match position.kind {
         Kind::Names => &["dir"],
@@ -229,7 +231,11 @@ fn reach(world: &mut World, position: &Position) -> Result<(), String> {
     let mut answers = String::new();
     for name in names {
         special(world);
+        let before = world.settled();
         let answer = world.call(&position.action.name, &position.given(name));
+        if world.settled() != before && !position.needs_device() {
+            return Err(format!("{name}: waits for udev"));
+        }
         if !world.tidy().1 {
             *world = World::new(world.setting());
         }
@@ -275,6 +281,47 @@ fn every_position_is_reached(root: Root) {
         }
     }
     assert!(wrong.is_empty(), "\n{wrong}");
+}
+
+#[test]
+fn waiting_for_udev_is_noticed() {
+    let mut world = World::new(Setting {
+        root: Root::Ext4,
+        canary: false,
+        decoy: false,
+        stock: false,
+    });
+    let before = world.settled();
+    let mut actions = model().modules.iter().flat_map(|module| &module.actions);
+    let zero = actions.find(|action| action.name == "zero").expect("zero");
+    let mut given = samples(zero, false);
+    given.set("device", Value::bytes("/dev/sdc"));
+    assert!(world.call("zero", &given).succeeded());
+    assert_ne!(world.settled(), before);
+}
+
+#[test]
+fn what_calls_leave_is_noticed() {
+    let mut world = World::new(Setting {
+        root: Root::Ext4,
+        canary: false,
+        decoy: false,
+        stock: false,
+    });
+    assert_eq!(world.remains(), Vec::<String>::new());
+    let mut actions = model().modules.iter().flat_map(|module| &module.actions);
+    let debug = actions.find(|action| action.name == "debug");
+    let mut given = samples(debug.expect("debug"), false);
+    for (command, argument, left) in [
+        ("sh", "sleep 5 </dev/null >/dev/null 2>&1 &", "sleep 5"),
+        ("bmap_file", "/own", "/own"),
+    ] {
+        given.set("subcmd", Value::bytes(command));
+        given.set("extraargs", Value::list(&[argument]));
+        assert!(world.call("debug", &given).succeeded());
+        let found = world.remains().pop().expect("something");
+        assert!(found.contains(left), "{found}");
+    }
 }
 
 #[test]

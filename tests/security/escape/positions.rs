@@ -68,6 +68,21 @@ impl Position {
         given.set(self.parameter, value);
         given
     }
+
+    /// Whether such a call has to do with a device. At the position itself is a path.
+    pub(crate) fn needs_device(&self) -> bool {
+        self.action.params.iter().any(|param| {
+            let may_be = matches!(
+                param.ty,
+                ParamType::Device
+                    | ParamType::DeviceOrPath
+                    | ParamType::Mountable
+                    | ParamType::MountableOrPath
+                    | ParamType::List(ListItem::Device)
+            );
+            may_be && param.name != self.parameter
+        })
+    }
 }
 
 impl std::fmt::Display for Position {

@@ -175,6 +175,8 @@ pub(crate) struct World {
     around: BTreeMap<PathBuf, String>,
     guest: BTreeMap<PathBuf, State>,
     mounts: String,
+    /// Those that see the daemon's mounts, from the beginning.
+    processes: BTreeMap<u32, String>,
     disk: Vec<u8>,
     /// Another computer, once there was a call for one.
     remote: Option<Remote>,
@@ -247,6 +249,7 @@ impl World {
             around: BTreeMap::new(),
             guest: states(&root.join("sysroot")),
             mounts: String::new(),
+            processes: BTreeMap::new(),
             disk,
             remote: None,
             root,
@@ -255,6 +258,7 @@ impl World {
         };
         assert_eq!(world.outside.is_empty(), !setting.canary);
         world.mounts = world.mounted();
+        world.processes = world.processes();
         world.around = world.surroundings();
         world
     }
@@ -386,7 +390,7 @@ impl World {
 
     /// What is wrong everywhere else: takes longer, so for after many calls.
     pub(crate) fn audit(&mut self) -> Vec<String> {
-        let mut wrong = Vec::new();
+        let mut wrong = self.remains();
         let around = self.surroundings();
         if around != self.around {
             let changes = difference(&self.around, &around).join("; ");
@@ -413,6 +417,56 @@ impl World {
             wrong.push(format!("{secret} is now on another disk"));
         }
         wrong
+    }
+
+    /// The processes that see the daemon's mounts, whoever their parent is by now.
+    fn processes(&self) -> BTreeMap<u32, String> {
+        let mounts = |process: &Path| fs::read_link(process.join("ns/mnt")).ok();
+        let own = mounts(self.root.parent().expect("the daemon's process"));
+        let mut found = BTreeMap::new();
+        for entry in fs::read_dir("/proc").expect("/proc").flatten() {
+            let id = entry.file_name().to_string_lossy().parse();
+            if let Ok(id) = id
+                && mounts(&entry.path()) == own
+            {
+                let program = fs::read(entry.path().join("cmdline")).unwrap_or_default();
+                let program = String::from_utf8_lossy(&program).replace('\0', " ");
+                found.insert(id, program);
+            }
+        }
+        found
+    }
+
+    /// When udev was last waited for: the stand-in for udevadm then writes its list of partitions.
+    pub(crate) fn settled(&self) -> (i64, i64) {
+        let list = fs::metadata(self.root.join("run/standin/partitions")).expect("the list");
+        (list.mtime(), list.mtime_nsec())
+    }
+
+    /// What is left of a call after its answer: processes that are no workers, and open files of
+    /// the guest.
+    pub(crate) fn remains(&self) -> Vec<String> {
+        let mut found = Vec::new();
+        for (id, program) in self.processes() {
+            // It goes on by itself, as callers want it to.
+            let is_scrub = program.starts_with("btrfs scrub ");
+            if !is_scrub && !program.contains(" --worker ") && !self.processes.contains_key(&id) {
+                found.push(format!("left a process: {program}"));
+            }
+        }
+        let of_guest = ["", "other"].map(|name| {
+            let directory = fs::metadata(self.guest().join(name));
+            directory.expect("the guest").dev()
+        });
+        let process = self.root.parent().expect("the daemon's process");
+        for entry in fs::read_dir(process.join("fd")).expect("descriptors") {
+            let path = entry.expect("entry").path();
+            if fs::metadata(&path).is_ok_and(|open| of_guest.contains(&open.dev())) {
+                let name = fs::read_link(&path).unwrap_or_default();
+                found.push(format!("left a file open: {}", name.display()));
+            }
+        }
+        found
     }
 
     /// Takes what is now for what should be.
