@@ -132,9 +132,11 @@ impl Walk {
         }
         while let Some(level) = self.levels.last_mut() {
             let prefix = self.path.get(..level.prefix).unwrap_or_default();
-            level.current = level
-                .next_name()
-                .with_context(|| String::from_utf8_lossy(prefix).into_owned())?;
+            level.current = match level.next_name() {
+                // It is the caller's to name the directory that was to be walked.
+                Err(errno) if prefix.is_empty() => return Err(errno.into()),
+                name => name.with_context(|| String::from_utf8_lossy(prefix).into_owned())?,
+            };
             if let Some(name) = &level.current {
                 if matches!(level.rest, Rest::Kept(_)) {
                     self.kept = self.kept.saturating_sub(name.memory());

@@ -144,9 +144,10 @@ impl<S: Read + Write> Client<S> {
         let len = (message.len() - 4) as u32;
         message[..4].copy_from_slice(&len.to_be_bytes());
         self.stream.write_all(&message)?;
-        if let Some(file) = file_in {
-            self.send_file(file)?;
-        }
+        let unread = match file_in {
+            Some(file) => self.send_file(file)?,
+            None => None,
+        };
         let reply = self.message()?;
         let mut input = Decoder::new(&reply);
         let got = Header::decode(&mut input)?;
@@ -159,6 +160,13 @@ impl<S: Read + Write> Client<S> {
             return Err(ClientError::Protocol(format!(
                 "a reply to another call: {got:?}"
             )));
+        }
+        if let Some(error) = unread {
+            if got.status == STATUS_OK {
+                let what = "the daemon took the beginning of a file for all of it";
+                return Err(ClientError::Protocol(what.to_owned()));
+            }
+            return Err(error.into());
         }
         if got.status != STATUS_OK {
             return Err(ClientError::Daemon {
@@ -173,14 +181,23 @@ impl<S: Read + Write> Client<S> {
     }
 
     /// Sends all of `file` in chunks. The daemon's request to stop is noticed
-    /// when its reply is read, so this is for daemons that keep reading.
-    fn send_file(&mut self, file: &mut dyn Read) -> Result<(), ClientError> {
+    /// when its reply is read, so this is for daemons that keep reading. When
+    /// `file` cannot be read the daemon is told, and the error is given back.
+    fn send_file(&mut self, file: &mut dyn Read) -> Result<Option<io::Error>, ClientError> {
         let mut buffer = vec![0; CHUNK_MAX];
         loop {
-            let read = file.read(&mut buffer)?;
-            self.send_chunk(false, &buffer[..read])?;
-            if read == 0 {
-                return Ok(());
+            match file.read(&mut buffer) {
+                Ok(read) => {
+                    self.send_chunk(false, &buffer[..read])?;
+                    if read == 0 {
+                        return Ok(None);
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    self.send_chunk(true, &[])?;
+                    return Ok(Some(error));
+                }
             }
         }
     }

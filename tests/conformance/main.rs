@@ -12,4 +12,6 @@ mod guest;
 mod progress;
 mod protocol;
 mod standin;
+mod streams;
+mod traces;
 mod worker;

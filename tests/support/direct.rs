@@ -188,11 +188,34 @@ impl Direct {
     ///
     /// When the daemon has ended.
     pub fn peak_memory(&self) -> u64 {
+        self.status("VmHWM:")
+    }
+
+    /// The memory that the daemon has now, in bytes.
+    ///
+    /// # Panics
+    ///
+    /// When the daemon has ended.
+    pub fn memory(&self) -> u64 {
+        self.status("VmRSS:")
+    }
+
+    /// Forgets the most memory that it has had until now.
+    ///
+    /// # Panics
+    ///
+    /// When the daemon has ended.
+    pub fn forget_peak_memory(&self) {
+        let path = format!("/proc/{}/clear_refs", self.id());
+        std::fs::write(path, "5").expect("clear_refs");
+    }
+
+    fn status(&self, field: &str) -> u64 {
         let path = format!("/proc/{}/status", self.id());
         let status = std::fs::read_to_string(path).expect("status");
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let kib = peak.and_then(|peak| peak.trim().strip_suffix(" kB"));
-        1024 * kib.and_then(|kib| kib.parse::<u64>().ok()).expect("VmHWM")
+        let size = status.lines().find_map(|line| line.strip_prefix(field));
+        let kib = size.and_then(|size| size.trim().strip_suffix(" kB"));
+        1024 * kib.and_then(|kib| kib.parse::<u64>().ok()).expect(field)
     }
 
     /// What the daemon has written to stderr so far.

@@ -2,6 +2,7 @@
 
 pub mod boot;
 pub mod direct;
+pub mod given;
 pub mod images;
 pub mod ldm;
 pub mod numbers;

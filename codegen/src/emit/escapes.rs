@@ -1,6 +1,6 @@
-//! Rust for the security tests: a call of every action that has a handler, with
-//! values that are looked up by name, so that a test can put a hostile one at
-//! any place. What it uses by bare name is in the test that includes it.
+//! Rust for the security tests, and for those of streams: a call of every action
+//! that has a handler, with values that are looked up by name, so that a test can
+//! put a hostile one at any place. What it uses by bare name is in the test that includes it.
 
 use anyhow::Result;
 use proc_macro2::TokenStream;
@@ -46,7 +46,7 @@ fn call(action: &Action) -> TokenStream {
             ParamType::NullableString => quote!(Some(given.bytes(#key))),
             ParamType::Int | ParamType::Int64 => quote!(given.number(#key)),
             ParamType::Bool => quote!(given.flag(#key)),
-            ParamType::FileIn => quote!(&mut given.bytes(#key)),
+            ParamType::FileIn => quote!(&mut given.file(#key)),
             ParamType::FileOut => quote!(sent),
             ParamType::List(_) => quote!(given.list(#key)),
             _ => quote!(given.bytes(#key)),

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use conformance::{ClientError, Direct, DiskSpec};
 
-use super::traces::peak_memory;
+use crate::traces::peak_memory;
 
 /// How much a call may use beyond what the daemon had before it: a reply, the
 /// pieces that it is made of, and the allocator's leftovers.

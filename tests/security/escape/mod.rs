@@ -14,12 +14,11 @@ use conformance::{Client, ClientError};
 use protocol::api::*;
 
 use answer::Received;
-use given::Given;
+use conformance::support::given::{self, Given};
 
 mod answer;
 mod canary;
 mod control;
-mod given;
 mod guest;
 mod matrix;
 mod positions;

@@ -6,16 +6,20 @@ use conformance::Direct;
 
 /// What `/proc` says of the daemon.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Traces {
+pub(crate) struct Traces {
     /// Its open files, in order.
     files: Vec<String>,
     /// The names of its children.
     children: Vec<String>,
+    /// What is mounted where it sees it, in order.
+    mounts: Vec<String>,
+    /// What is where temporary files go.
+    temporary: Vec<String>,
 }
 
 impl Traces {
     /// How it is, once the children that are being killed are gone.
-    pub(super) fn of(direct: &Direct) -> Self {
+    pub(crate) fn of(direct: &Direct) -> Self {
         let deadline = Instant::now() + Duration::from_secs(10);
         loop {
             let traces = Self::now(direct);
@@ -41,12 +45,26 @@ impl Traces {
         let children = children
             .map(|child| name(child).unwrap_or_default())
             .collect();
-        Self { files, children }
+        let lines = std::fs::read_to_string(format!("/proc/{id}/mounts")).expect("mounts");
+        let mounts = lines.lines().map(str::to_owned).collect();
+        let mut temporary: Vec<String> = ["tmp", "var/tmp", "run"]
+            .iter()
+            .filter_map(|directory| std::fs::read_dir(direct.root().join(directory)).ok())
+            .flatten()
+            .filter_map(|entry| Some(entry.ok()?.path().display().to_string()))
+            .collect();
+        temporary.sort();
+        Self {
+            files,
+            children,
+            mounts,
+            temporary,
+        }
     }
 }
 
 /// The most memory that the daemon has had so far, in bytes.
-pub(super) fn peak_memory(direct: &Direct) -> u64 {
+pub(crate) fn peak_memory(direct: &Direct) -> u64 {
     let path = format!("/proc/{}/status", direct.id());
     let status = std::fs::read_to_string(path).expect("the daemon's status");
     let line = status
