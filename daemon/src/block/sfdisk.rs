@@ -82,9 +82,10 @@ impl Daemon {
         }
         drop(disk);
         udev::settle();
-        result
-            .map(drop)
-            .map_err(|error| Error::new(format!("sfdisk: {device}: {error}")))
+        result.map(drop).map_err(|error| {
+            let error = named(device, &error.to_string());
+            Error::new(format!("sfdisk: {device}: {error}"))
+        })
     }
 }
 
@@ -94,7 +95,13 @@ fn show(device: &Device, what: &str) -> Result<String> {
         .operands([device.path()])
         .run()
         .context(device)?;
-    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    Ok(named(device, &String::from_utf8_lossy(&output.stdout)))
+}
+
+/// What sfdisk says, with the caller's name for the device: the kernel's may be that of
+/// another disk.
+fn named(device: &Device, said: &str) -> String {
+    said.replace(device.as_str(), device.name())
 }
 
 /// A line whose start and size, if they have no unit, are in megabytes.

@@ -112,7 +112,13 @@ fn parse_balance(text: &str) -> Option<Btrfsbalance> {
     balance.btrfsbalance_balanced = numbers.next()??;
     balance.btrfsbalance_total = numbers.next()??;
     balance.btrfsbalance_considered = numbers.next()??;
-    balance.btrfsbalance_left = numbers.next()??;
+    // Of a balance that was paused when the filesystem was last mounted, nothing is known yet,
+    // and the share that is left is no number.
+    balance.btrfsbalance_left = match numbers.next() {
+        Some(left) => left?,
+        None if balance.btrfsbalance_total == 0 => 0,
+        None => return None,
+    };
     Some(balance)
 }
 
@@ -159,6 +165,11 @@ mod tests {
         assert_eq!(paused.btrfsbalance_total, 8);
         assert_eq!(paused.btrfsbalance_considered, 4);
         assert_eq!(paused.btrfsbalance_left, 62);
+        let text = "Balance on '.' is paused\n\
+            0 out of about 0 chunks balanced (0 considered), -nan% left\n";
+        let unread = parse_balance(text).unwrap();
+        assert_eq!(unread.btrfsbalance_status, b"paused");
+        assert_eq!(unread.btrfsbalance_left, 0);
         assert!(parse_balance("Balance on '/' is running\n").is_none());
         assert!(parse_balance("").is_none());
     }

@@ -214,6 +214,7 @@ pub(super) fn set_label(device: &Device, label: &[u8]) -> Result<()> {
         .arg(OsStr::from_bytes(label))
         .operands([device.path()])
         .run()
+        .context(device)
         .map(drop)
 }
 
@@ -223,11 +224,18 @@ pub(super) fn set_label(device: &Device, label: &[u8]) -> Result<()> {
 ///
 /// When tune2fs fails.
 pub(super) fn set_uuid(device: &Device, uuid: &str) -> Result<()> {
-    Command::new("tune2fs")
+    // That the filesystem has to be checked first is said on the standard output.
+    let output = Command::new("tune2fs")
         .args(["-U", uuid])
         .operands([device.path()])
-        .run()
-        .map(drop)
+        .fold_stderr()
+        .output()
+        .context(device)?;
+    if output.code == 0 {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stdout);
+    Err(Error::new(format!("{device}: {}", said.trim())))
 }
 
 fn settings(options: &Tune2fsOptions<'_>) -> Result<Vec<OsString>> {

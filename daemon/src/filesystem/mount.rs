@@ -25,6 +25,7 @@ use crate::daemon::Daemon;
 use crate::guest::{descriptor_path, file_type};
 use crate::mounts::Mount;
 use crate::scratch::MountPoint;
+use crate::udev;
 
 /// How `internal_parse_mountable` numbers the kinds.
 const KIND_DEVICE: i32 = 1;
@@ -72,7 +73,14 @@ impl MountActions for Daemon {
         };
         let target = self.mountpoint(&mountpoint)?;
         Loop::new(&image)
-            .and_then(|device| attach(Command::new("mount"), device.path(), &target, &mountpoint))
+            .and_then(|device| {
+                let attached = attach(Command::new("mount"), device.path(), &target, &mountpoint);
+                // Closed here, for which udev looks at it again; and as long as udev does that,
+                // unmounting would not give the file back.
+                drop(device);
+                udev::settle();
+                attached
+            })
             .with_context(|| format!("{file} on {mountpoint}"))
     }
 
