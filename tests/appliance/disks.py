@@ -62,6 +62,12 @@ same(g.part_get_mbr_part_type(LAST, 2), "extended")
 same(g.part_get_mbr_part_type(LAST, 5), "logical")
 same(g.part_to_dev(f"{LAST}6"), LAST)
 same(g.part_to_partnum(f"{LAST}6"), 6)
+for other in "vdad", "hdad":
+    # By the names that other kinds of disks have.
+    same(g.blockdev_getsize64(f"/dev/{other}6"), 10 * MIB)
+    same(g.part_to_dev(f"/dev/{other}6"), LAST)
+    same(g.canonical_device_name(f"/dev/{other}6"), f"{LAST}6")
+    same(g.device_index(f"/dev/{other}"), COUNT - 1)
 for number in 1, 5, 6:
     g.mkfs("ext2", f"{LAST}{number}", label=f"number {number}")
 same(g.findfs_label("number 6"), f"{LAST}6")
