@@ -26,6 +26,51 @@ pub(crate) fn next_data(file: &File, position: u64) -> io::Result<Option<u64>> {
     }
 }
 
+/// A part of a file's content.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Piece<'b> {
+    /// What was read; not empty.
+    Data(&'b [u8]),
+    /// So many zeroes that are not stored.
+    Hole(u64),
+}
+
+/// Calls `visit` with all of a file from its beginning, `size` bytes at a time or a
+/// hole.
+///
+/// # Errors
+///
+/// Those of the system calls, and those of `visit`.
+pub(crate) fn for_each_piece<E: From<io::Error>>(
+    file: &File,
+    size: usize,
+    mut visit: impl FnMut(Piece<'_>) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut block = vec![0; size];
+    let mut position = 0;
+    loop {
+        let read = match file.read_at(&mut block, position) {
+            Ok(0) => return Ok(()),
+            Ok(read) => block.get(..read).unwrap_or_default(),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error.into()),
+        };
+        position += read.len() as u64;
+        visit(Piece::Data(read))?;
+        // Data costs no question about holes.
+        if read.iter().all(|&byte| byte == 0) {
+            let data = match next_data(file, position)? {
+                Some(data) => data,
+                None => file.metadata()?.len(),
+            };
+            if data > position {
+                visit(Piece::Hole(data - position))?;
+                position = data;
+            }
+        }
+    }
+}
+
 /// Reads at a position until the buffer is full or the file ends, and gives back
 /// what was read.
 ///
@@ -47,4 +92,33 @@ pub(crate) fn fill_at<'b>(
         }
     }
     Ok(buffer.get(..filled).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_are_all_of_a_file() {
+        const SIZE: u64 = 1 << 40;
+        let file = tempfile::tempfile().expect("file");
+        file.set_len(SIZE).expect("size");
+        file.write_all_at(b"in the middle", 5 << 30).expect("write");
+        let (mut total, mut stored, mut holes) = (0, 0, 0);
+        for_each_piece::<io::Error>(&file, 64 << 10, |piece| {
+            match piece {
+                Piece::Data(bytes) => {
+                    total += bytes.len() as u64;
+                    stored += bytes.iter().filter(|&&byte| byte != 0).count();
+                }
+                Piece::Hole(len) => {
+                    total += len;
+                    holes += 1;
+                }
+            }
+            Ok(())
+        })
+        .expect("read");
+        assert_eq!((total, stored, holes), (SIZE, 13, 2));
+    }
 }

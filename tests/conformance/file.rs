@@ -8,4 +8,5 @@ mod failures;
 mod relabel;
 mod rsync;
 mod sizes;
+mod sparse;
 mod trees;

@@ -83,9 +83,10 @@ impl<'f, 'c> Decompressed<'f, 'c> {
     /// The error to report when reading went wrong: what the program says, if
     /// it failed.
     pub(crate) fn failure(mut self, otherwise: Error) -> Error {
+        // Otherwise it may be in the middle of a good archive that is no use to us.
+        let has_all = self.complete && self.given == self.pending.len();
         match self.child.take() {
-            // It may be in the middle of a good archive that is no use to us.
-            Some(child) if self.complete => child.failure(otherwise),
+            Some(child) if has_all => child.failure(otherwise),
             _ => otherwise,
         }
     }

@@ -65,7 +65,6 @@ impl TextActions for Daemon {
         let mut count = 0;
         lines::for_each_block(&self.regular(&path)?, |block| {
             count += lines::newlines(block);
-            Ok(())
         })
         .context(&path)?;
         number(count, &path)
@@ -75,7 +74,6 @@ impl TextActions for Daemon {
         let mut words = Words::default();
         lines::for_each_block(&self.regular(&path)?, |block| {
             words.add(block);
-            Ok(())
         })
         .context(&path)?;
         number(words.count, &path)

@@ -106,6 +106,50 @@ fn a_directory_may_have_any_number_of_names() {
     });
 }
 
+#[test]
+fn a_list_of_names_may_be_as_long_as_a_message() {
+    let mut direct = Direct::mounted();
+    direct.mkdir("/d").expect("mkdir");
+    direct.ln_s(&"target".repeat(100), "/d/l").expect("a link");
+    let names = vec!["l"; 500_000];
+    refused(&mut direct, "internal_lstatnslist", "4194304", |d| {
+        d.internal_lstatnslist("/d", &names)
+    });
+    refused(&mut direct, "internal_readlinklist", "4194304", |d| {
+        d.internal_readlinklist("/d", &names)
+    });
+    refused(&mut direct, "internal_lxattrlist", "4194304", |d| {
+        d.internal_lxattrlist("/d", &names)
+    });
+}
+
+#[test]
+fn an_archive_may_hold_more_than_there_is_room() {
+    let mut direct = Direct::mounted();
+    let before = peak_memory(&direct);
+    let mut header = tar::Header::new_ustar();
+    header.set_path("zeroes").expect("a name");
+    header.set_size(256 << 20);
+    header.set_mode(0o600);
+    header.set_cksum();
+    let archive = gzip(header.as_bytes(), 5);
+    direct.mkdir("/d").expect("mkdir");
+    let error = direct
+        .tgz_in(&mut archive.as_slice(), "/d")
+        .expect_err("no room");
+    assert!(error.to_string().contains("No space left"), "{error}");
+    direct.rm_rf("/d").expect("rm_rf");
+    direct
+        .upload(&mut archive.as_slice(), "/bomb")
+        .expect("upload");
+    let kind = direct.zfile("gzip", "/bomb").expect("zfile");
+    assert!(String::from_utf8_lossy(&kind).contains("tar archive"));
+    let lines = direct.zgrep("nothing", "/bomb").expect("zgrep");
+    assert!(lines.is_empty());
+    let used = peak_memory(&direct) - before;
+    assert!(used < ALLOWED, "{used} bytes");
+}
+
 /// What is compressed to almost nothing: zeroes after `before`, so many times 64
 /// MiB.
 fn gzip(before: &[u8], times: usize) -> Vec<u8> {

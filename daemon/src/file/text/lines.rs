@@ -4,12 +4,14 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
 
+use nix::errno::Errno;
 use protocol::Result;
 
+use crate::reading::{Piece, for_each_piece};
 use crate::room::{self, Strings};
 
 /// How much to read at a time.
-const BLOCK: usize = 256 * 1024;
+pub(super) const BLOCK: usize = 256 * 1024;
 
 /// What goes into a reply of a line.
 fn text(line: &[u8]) -> &[u8] {
@@ -34,13 +36,47 @@ pub(super) fn all_but_last(file: &File, left_out: u64) -> Result<Vec<Vec<u8>>> {
 
 /// All lines from the one with the number `start` (counted from 1) on.
 pub(super) fn from_line(file: &File, start: u64) -> Result<Vec<Vec<u8>>> {
-    let mut reader = BufReader::with_capacity(BLOCK, file);
-    for _ in 1..start {
-        if reader.skip_until(b'\n')? == 0 {
-            break;
-        }
+    let mut from_there = file;
+    from_there.seek(SeekFrom::Start(line_start(file, start)?))?;
+    first(file, u64::MAX)
+}
+
+/// Where the line with the number `number` begins; the end of the file if there is
+/// none.
+fn line_start(file: &File, number: u64) -> Result<u64> {
+    let mut left = number.saturating_sub(1);
+    let mut at = 0;
+    if left == 0 {
+        return Ok(0);
     }
-    collect(&mut reader, u64::MAX)
+    // An error, whose errno nobody sees, ends the search.
+    let searched = for_each_piece(file, BLOCK, |piece| {
+        let bytes = match piece {
+            Piece::Data(bytes) => bytes,
+            Piece::Hole(len) => {
+                at += len;
+                return Ok(());
+            }
+        };
+        let newlines = newlines(bytes);
+        if newlines < left {
+            left -= newlines;
+            at += bytes.len() as u64;
+            return Ok(());
+        }
+        for &byte in bytes {
+            at += 1;
+            left -= u64::from(byte == b'\n');
+            if left == 0 {
+                break;
+            }
+        }
+        Err(io::Error::from(Errno::ECANCELED))
+    });
+    match searched {
+        Err(error) if left > 0 => Err(error.into()),
+        _ => Ok(at),
+    }
 }
 
 /// The last `wanted` lines.
@@ -52,7 +88,7 @@ pub(super) fn last(file: &File, wanted: u64) -> Result<Vec<Vec<u8>>> {
 }
 
 /// Where the last `wanted` lines begin, found from the end.
-fn last_lines_start(file: &File, wanted: u64) -> io::Result<u64> {
+fn last_lines_start(file: &File, wanted: u64) -> Result<u64> {
     let mut end = file.metadata()?.len();
     if wanted == 0 {
         return Ok(end);
@@ -60,8 +96,11 @@ fn last_lines_start(file: &File, wanted: u64) -> io::Result<u64> {
     let mut block = vec![0; BLOCK];
     // The newline that ends the last line is no line's beginning.
     let mut last = end.saturating_sub(1);
+    let mut line_end = end;
     let mut seen = 0;
     while end > 0 {
+        // Before a line that no reply can hold nothing needs to be found.
+        room::require(usize::try_from(line_end - end).unwrap_or(usize::MAX))?;
         let start = end.saturating_sub(BLOCK as u64);
         let part = usize::try_from(end - start)
             .unwrap_or(BLOCK)
@@ -78,6 +117,7 @@ fn last_lines_start(file: &File, wanted: u64) -> io::Result<u64> {
             if at == last {
                 continue;
             }
+            line_end = at;
             seen += 1;
             if seen == wanted {
                 return Ok(at + 1);
@@ -93,9 +133,14 @@ fn last_lines_start(file: &File, wanted: u64) -> io::Result<u64> {
 fn count_lines(file: &File) -> io::Result<u64> {
     let mut lines = 0;
     let mut last = b'\n';
-    for_each_block(file, |block| {
-        lines += newlines(block);
-        last = block.last().copied().unwrap_or(last);
+    for_each_piece::<io::Error>(file, BLOCK, |piece| {
+        match piece {
+            Piece::Data(bytes) => {
+                lines += newlines(bytes);
+                last = bytes.last().copied().unwrap_or(last);
+            }
+            Piece::Hole(_) => last = 0,
+        }
         Ok(())
     })?;
     Ok(lines + u64::from(last != b'\n'))
@@ -118,20 +163,15 @@ fn collect(reader: &mut impl BufRead, wanted: u64) -> Result<Vec<Vec<u8>>> {
     Ok(lines.into_vec())
 }
 
-/// Calls `visit` with the content of a file, one large block after the other.
-pub(super) fn for_each_block(
-    mut file: &File,
-    mut visit: impl FnMut(&[u8]) -> io::Result<()>,
-) -> io::Result<()> {
-    let mut block = vec![0; BLOCK];
-    loop {
-        match file.read(&mut block) {
-            Ok(0) => return Ok(()),
-            Ok(read) => visit(block.get(..read).unwrap_or_default())?,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
+/// Calls `visit` with the content of a file, one large block after the other, but
+/// for its holes.
+pub(super) fn for_each_block(file: &File, mut visit: impl FnMut(&[u8])) -> io::Result<()> {
+    for_each_piece(file, BLOCK, |piece| {
+        if let Piece::Data(bytes) = piece {
+            visit(bytes);
         }
-    }
+        Ok(())
+    })
 }
 
 /// The newlines in a block.
@@ -145,8 +185,6 @@ pub(super) fn newlines(block: &[u8]) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use nix::errno::Errno;
-
     use super::*;
     use crate::file::text::tests::with;
 

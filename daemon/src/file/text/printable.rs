@@ -3,10 +3,10 @@
 use std::fmt::Write as _;
 use std::fs::File;
 
-use nix::errno::Errno;
-use protocol::Result;
+use protocol::{Error, Result};
 
-use super::lines::for_each_block;
+use super::lines::BLOCK;
+use crate::reading::{Piece, for_each_piece};
 use crate::room::{self, Strings};
 
 /// Runs of fewer printable characters are chance.
@@ -70,27 +70,22 @@ pub(super) fn strings(file: &File, encoding: Encoding) -> Result<Vec<Vec<u8>>> {
     let mut found = Found::default();
     // What is left of a block is too short for a character.
     let mut window: Vec<u8> = Vec::new();
-    let mut failure = None;
-    for_each_block(file, |block| {
-        window.extend_from_slice(block);
+    for_each_piece(file, BLOCK, |piece| {
+        match piece {
+            Piece::Data(bytes) => window.extend_from_slice(bytes),
+            // More zeroes than these end no more strings, and begin no others.
+            Piece::Hole(len) => window.extend(zeroes(len.min(PER_LINE as u64))),
+        }
         let mut at = 0;
         while let Some(unit) = window.get(at..at + width) {
-            let step = match encoding.printable(unit) {
+            at += match encoding.printable(unit) {
                 Some(character) => found.add(character).map(|()| width),
                 None => found.end_run().map(|()| 1),
-            };
-            match step {
-                Ok(step) => at += step,
-                Err(error) => {
-                    failure = Some(error);
-                    return Err(Errno::E2BIG.into());
-                }
-            }
+            }?;
         }
         window.drain(..at);
-        Ok(())
-    })
-    .map_err(|error| failure.unwrap_or_else(|| error.into()))?;
+        Ok::<(), Error>(())
+    })?;
     found.end_run()?;
     Ok(found.strings.into_vec())
 }
@@ -124,21 +119,31 @@ impl Found {
 pub(super) fn dump(file: &File) -> Result<Vec<u8>> {
     let mut dump = Dump::default();
     let mut window: Vec<u8> = Vec::new();
-    let mut failure = None;
-    for_each_block(file, |block| {
-        window.extend_from_slice(block);
-        let (lines, rest) = window.as_chunks::<PER_LINE>();
-        for line in lines {
-            if let Err(error) = dump.line(line) {
-                failure = Some(error);
-                return Err(Errno::E2BIG.into());
+    for_each_piece(file, BLOCK, |piece| {
+        let hole = match piece {
+            Piece::Data(bytes) => {
+                window.extend_from_slice(bytes);
+                0
             }
-        }
-        window = rest.to_vec();
-        Ok(())
-    })
-    .map_err(|error| failure.unwrap_or_else(|| error.into()))?;
+            Piece::Hole(len) => len,
+        };
+        // Two lines of zeroes are there to be repeated, after the one that begins with data.
+        let shown = hole.min(3 * PER_LINE as u64);
+        window.extend(zeroes(shown));
+        dump.lines(&mut window)?;
+        let (repeated, rest) = (
+            (hole - shown) / PER_LINE as u64,
+            (hole - shown) % PER_LINE as u64,
+        );
+        dump.offset += repeated * PER_LINE as u64;
+        window.extend(zeroes(rest));
+        dump.lines(&mut window)
+    })?;
     dump.end(&window)
+}
+
+fn zeroes(len: u64) -> impl Iterator<Item = u8> {
+    (0..len).map(|_| 0)
 }
 
 #[derive(Default)]
@@ -150,6 +155,17 @@ struct Dump {
 }
 
 impl Dump {
+    /// Takes the whole lines that are in `window`.
+    fn lines(&mut self, window: &mut Vec<u8>) -> Result<()> {
+        let (lines, rest) = window.as_chunks::<PER_LINE>();
+        for line in lines {
+            self.line(line)?;
+        }
+        let taken = window.len() - rest.len();
+        window.drain(..taken);
+        Ok(())
+    }
+
     fn line(&mut self, line: &[u8; PER_LINE]) -> Result<()> {
         if self.previous.as_ref() == Some(line) {
             if !self.repeating {
@@ -202,6 +218,8 @@ impl Dump {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::FileExt;
+
     use super::*;
     use crate::file::text::tests::with;
 
@@ -238,6 +256,40 @@ mod tests {
         let mut content = vec![0; 256 * 1024 - 3];
         content.extend(b"across");
         assert_eq!(found(&content, "s"), ["across"]);
+    }
+
+    /// A file of which little is stored, and the same with everything stored.
+    fn sparse() -> [File; 2] {
+        [false, true].map(|stored| {
+            let file = tempfile::tempfile().expect("file");
+            let content = [&b"begin"[..], &[0; 3 << 20], b"middle", &[0; 77], b"end"].concat();
+            if stored {
+                file.write_all_at(&content, 0).expect("write");
+            } else {
+                file.set_len(content.len() as u64).expect("size");
+                for (at, bytes) in [
+                    (0, &content[..5]),
+                    ((3 << 20) + 5, &content[(3 << 20) + 5..]),
+                ] {
+                    file.write_all_at(bytes, at).expect("write");
+                }
+            }
+            file
+        })
+    }
+
+    #[test]
+    fn holes_are_zeroes() {
+        let [file, stored] = sparse();
+        assert_eq!(dump(&file).expect("a dump"), dump(&stored).expect("a dump"));
+        for letter in ["s", "S", "b", "l", "B", "L"] {
+            let encoding = Encoding::from_letter(letter).expect("an encoding");
+            let strings = |file| strings(file, encoding).expect("strings");
+            assert_eq!(strings(&file), strings(&stored), "{letter}");
+        }
+        file.set_len(1 << 40).expect("size");
+        let text = dump(&file).expect("a dump");
+        assert!(text.ends_with(b"\n*\n10000000000\n"));
     }
 
     #[test]
