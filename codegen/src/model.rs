@@ -123,6 +123,25 @@ pub enum FieldType {
     Buffer,
 }
 
+impl FieldType {
+    /// How the IDL calls it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Int32 => "int32",
+            Self::UInt32 => "uint32",
+            Self::Int64 => "int64",
+            Self::UInt64 => "uint64",
+            Self::Bytes => "bytes",
+            Self::Uuid => "uuid",
+            Self::OptPercent => "optpercent",
+            Self::Char => "char",
+            Self::String => "string",
+            Self::Device => "device",
+            Self::Buffer => "buffer",
+        }
+    }
+}
+
 /// Who may call an action.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Visibility {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use codegen::model::{
-    Action, Deprecation, FieldType, ListItem, Model, OptionType, OutputForm, ParamType, ResultItem,
+    Action, Deprecation, ListItem, Model, OptionType, OutputForm, ParamType, ResultItem,
     ResultType, Visibility,
 };
 use serde_json::Value;
@@ -227,7 +227,7 @@ fn of_model(model: &Model, retired_features: &BTreeSet<String>) -> Items {
         let fields = structure
             .fields
             .iter()
-            .map(|field| format!("{}: {}", field.name, field_type(field.ty)));
+            .map(|field| format!("{}: {}", field.name, field.ty.word()));
         let all = properties([
             ("internal", flag(structure.internal)),
             ("fields", joined(fields)),
@@ -375,21 +375,5 @@ fn result_item(item: ResultItem) -> &'static str {
         ResultItem::String | ResultItem::Text => "Plain",
         ResultItem::Device => "Device",
         ResultItem::Mountable => "Mountable",
-    }
-}
-
-fn field_type(ty: FieldType) -> &'static str {
-    match ty {
-        FieldType::Int32 => "int32",
-        FieldType::UInt32 => "uint32",
-        FieldType::Int64 => "int64",
-        FieldType::UInt64 => "uint64",
-        FieldType::Bytes => "bytes",
-        FieldType::Uuid => "uuid",
-        FieldType::OptPercent => "optpercent",
-        FieldType::Char => "char",
-        FieldType::String => "string",
-        FieldType::Device => "device",
-        FieldType::Buffer => "buffer",
     }
 }

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 
 use crate::check::references;
 use crate::model::{
-    Action, Deprecation, Doc, Feature, FieldType, ListItem, Model, Module, OptionType, ParamType,
-    Probe, ResultItem, ResultType, Struct, Visibility,
+    Action, Deprecation, Doc, Feature, ListItem, Model, Module, OptionType, ParamType, Probe,
+    ResultItem, ResultType, Struct, Visibility,
 };
 
 /// The pages, each with its path below the reference's folder.
@@ -170,7 +170,7 @@ fn describe_struct(text: &mut String, item: &Struct, links: &Links<'_>) {
             text,
             "| `{}` | {} | {} |",
             field.name,
-            field_type(field.ty),
+            field.ty.word(),
             cell(&meaning)
         );
     }
@@ -291,22 +291,6 @@ fn option_type(ty: OptionType) -> &'static str {
         OptionType::String => "string",
         OptionType::Text => "text",
         OptionType::StringList => "list\\<string\\>",
-    }
-}
-
-fn field_type(ty: FieldType) -> &'static str {
-    match ty {
-        FieldType::Int32 => "int32",
-        FieldType::UInt32 => "uint32",
-        FieldType::Int64 => "int64",
-        FieldType::UInt64 => "uint64",
-        FieldType::Bytes => "bytes",
-        FieldType::Uuid => "uuid",
-        FieldType::OptPercent => "optpercent",
-        FieldType::Char => "char",
-        FieldType::String => "string",
-        FieldType::Device => "device",
-        FieldType::Buffer => "buffer",
     }
 }
 

@@ -6,20 +6,13 @@ use quote::quote;
 use super::doc;
 use super::names::{feature_ident, module_file, module_ident, stub_ident};
 use super::traits::{streams_in, streams_out, trait_name};
-use crate::model::{Model, ParamType, Probe};
+use crate::model::{Model, Module, ParamType, Probe};
 
 pub(super) fn api(model: &Model) -> TokenStream {
     let modules = model.modules.iter().map(|module| {
-        let name = module_ident(module);
-        let file = format!("/{}", module_file(module));
-        let text = doc(&module.doc);
+        let (name, text) = (module_ident(module), included(module));
         quote! {
             #text
-            // Whether a value is a reference differs from action to action.
-            #[allow(clippy::needless_borrow, clippy::redundant_closure)]
-            pub mod #name {
-                include!(concat!(env!("OUT_DIR"), #file));
-            }
             // A module of pending actions alone may have nothing to export.
             #[allow(unused_imports, unreachable_pub)]
             pub use #name::*;
@@ -28,19 +21,23 @@ pub(super) fn api(model: &Model) -> TokenStream {
     let features = features(model);
     let actions = actions(model);
     let dispatch = dispatch(model);
-    let workers = model.workers.iter().map(|module| {
-        let name = module_ident(module);
-        let file = format!("/{}", module_file(module));
-        let text = doc(&module.doc);
-        quote! {
-            #text
-            #[allow(clippy::needless_borrow, clippy::redundant_closure)]
-            pub mod #name {
-                include!(concat!(env!("OUT_DIR"), #file));
-            }
-        }
-    });
+    let workers = model.workers.iter().map(included);
     quote! { #(#modules)* #(#workers)* #features #actions #dispatch }
+}
+
+/// A module whose content is in a file of its own.
+fn included(module: &Module) -> TokenStream {
+    let name = module_ident(module);
+    let file = format!("/{}", module_file(module));
+    let text = doc(&module.doc);
+    quote! {
+        #text
+        // Whether a value is a reference differs from action to action.
+        #[allow(clippy::needless_borrow, clippy::redundant_closure)]
+        pub mod #name {
+            include!(concat!(env!("OUT_DIR"), #file));
+        }
+    }
 }
 
 fn features(model: &Model) -> TokenStream {

@@ -30,15 +30,23 @@ pub(super) fn module(module: &Module) -> TokenStream {
         "write `impl {name} for Daemon` in daemon/src/{place}.rs; \
          `cargo xtask stub ACTION` prints a skeleton"
     );
-    let methods = module
-        .actions
-        .iter()
-        .filter(|action| !action.pending)
-        .map(|action| {
-            let text = doc(&action.doc);
-            let signature = method_signature(action);
-            quote! { #text #signature; }
-        });
+    let actions = module.actions.iter().filter(|action| !action.pending);
+    handlers(&name, [&line, &message, &note], &text, actions)
+}
+
+/// A trait with a method for each action. What stands in its documentation, and what the compiler
+/// says if nothing implements it and how to go on, come first.
+pub(super) fn handlers<'a>(
+    name: &Ident,
+    [line, message, note]: [&str; 3],
+    text: &TokenStream,
+    actions: impl Iterator<Item = &'a Action>,
+) -> TokenStream {
+    let methods = actions.map(|action| {
+        let text = doc(&action.doc);
+        let signature = method_signature(action);
+        quote! { #text #signature; }
+    });
     quote! {
         #text
         #[doc = ""]

@@ -5,7 +5,7 @@ use proc_macro2::{Ident, TokenStream};
 use quote::{format_ident, quote};
 
 use super::names::{camel, ident, method_ident, stub_ident};
-use super::{client, doc, method_signature, stubs, traits};
+use super::{client, doc, stubs, traits};
 use crate::model::{Action, Module, ParamType};
 
 /// The trait that a worker implements (`magic` -> `MagicWorker`).
@@ -29,11 +29,8 @@ pub(super) fn module(module: &Module) -> TokenStream {
         "write `impl {handlers}` in daemon/src/worker/{}.rs",
         module.name
     );
-    let signatures = module.actions.iter().map(|action| {
-        let text = doc(&action.doc);
-        let signature = method_signature(action);
-        quote! { #text #signature; }
-    });
+    let words = [&*line, &message, &note];
+    let described = traits::handlers(&handlers, words, &text, module.actions.iter());
     let stubs = module.actions.iter().map(|action| stub(action, &handlers));
     let arms = module.actions.iter().map(|action| {
         let (number, stub) = (action.number, stub_ident(action));
@@ -41,12 +38,7 @@ pub(super) fn module(module: &Module) -> TokenStream {
     });
     let methods = module.actions.iter().map(method);
     quote! {
-        #text
-        #[doc = ""]
-        #[doc = #line]
-        #[allow(clippy::missing_errors_doc, clippy::too_many_arguments, clippy::type_complexity)]
-        #[diagnostic::on_unimplemented(message = #message, note = #note)]
-        pub trait #handlers { #(#signatures)* }
+        #described
 
         #(#stubs)*
 

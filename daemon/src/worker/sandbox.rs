@@ -4,7 +4,6 @@ use std::ffi::OsString;
 use std::fs::{self, File};
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::net::UnixStream;
-use std::path::Path;
 
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
@@ -12,13 +11,12 @@ use nix::sys::prctl;
 use nix::sys::resource::{RLIM_INFINITY, Resource, UsageWho, getrusage, setrlimit};
 use nix::sys::signal::Signal;
 use nix::unistd::{
-    Gid, SysconfVar, Uid, UnlinkatFlags, chdir, chroot, close, mkdtemp, setgroups, setresgid,
-    setresuid, sysconf, unlinkat,
+    Gid, SysconfVar, Uid, chdir, chroot, close, fchdir, setgroups, setresgid, setresuid, sysconf,
 };
 use protocol::{Context, Error, Result};
 use rustix::thread::{CapabilitySet, CapabilitySets, set_capabilities};
 
-use crate::logging;
+use crate::{logging, scratch};
 
 /// How long a call may take, in seconds. Tests lower it with the variable.
 const SECONDS: Limit = Limit {
@@ -163,12 +161,11 @@ fn loaded() -> Result<u64> {
 
 /// Makes the root directory one that is empty and removed, so that nothing can be put into it.
 fn enter_nowhere() -> Result<()> {
-    const PARENT: &str = "/tmp";
-    let parent = File::open(PARENT).context(PARENT)?;
-    let directory = mkdtemp(&Path::new(PARENT).join("guestfsd-XXXXXX")).context(PARENT)?;
-    let entered = chroot(&directory).and_then(|()| chdir("/"));
-    // Below the parent, as the path leads nowhere any more.
-    let name = directory.file_name().unwrap_or_default();
-    unlinkat(&parent, name, UnlinkatFlags::RemoveDir).context(directory.display())?;
-    entered.context("chroot")
+    let directory = scratch::Directory::new()?;
+    let inside = File::open(directory.path()).context(directory.path().display())?;
+    drop(directory);
+    fchdir(&inside)
+        .and_then(|()| chroot("."))
+        .and_then(|()| chdir("/"))
+        .context("chroot")
 }

@@ -24,44 +24,37 @@ fn many(direct: &mut Direct) {
     }
 }
 
-#[test]
-fn what_does_not_fit_into_a_reply_is_in_the_next() {
+/// Asks for what happened in many calls; gives back how much was in each reply. Together, each
+/// file must be there once.
+fn lens_of_replies(ask: impl Fn(&mut Direct) -> Vec<Vec<u8>>) -> Vec<usize> {
     let mut direct = Direct::mounted();
     many(&mut direct);
     let mut lens = Vec::new();
     let mut names = Vec::new();
     for _ in 0..CALLS {
-        let events = direct.inotify_read().unwrap();
-        lens.push(events.len());
-        names.extend(events.into_iter().map(|event| event.in_name));
+        let mut found = ask(&mut direct);
+        lens.push(found.len());
+        names.append(&mut found);
     }
-    assert!(lens.len() > 2 && lens[1] > 0, "one reply had all: {lens:?}");
+    let expected = (0..NAMES).map(|number| name(number).into_bytes());
+    assert!(names.into_iter().eq(expected));
     assert_eq!(lens.last(), Some(&0));
-    assert!(
-        names
-            .into_iter()
-            .eq((0..NAMES).map(|number| name(number).into_bytes()))
-    );
+    lens
+}
+
+#[test]
+fn what_does_not_fit_into_a_reply_is_in_the_next() {
+    let lens = lens_of_replies(|direct| {
+        let events = direct.inotify_read().unwrap();
+        events.into_iter().map(|event| event.in_name).collect()
+    });
+    assert!(lens.len() > 2 && lens[1] > 0, "one reply had all: {lens:?}");
 }
 
 #[test]
 fn names_that_do_not_fit_into_a_reply_are_in_the_next() {
-    let mut direct = Direct::mounted();
-    many(&mut direct);
-    let mut lens = Vec::new();
-    let mut names = Vec::new();
-    for _ in 0..CALLS {
-        let mut files = direct.inotify_files().unwrap();
-        lens.push(files.len());
-        names.append(&mut files);
-    }
+    let lens = lens_of_replies(|direct| direct.inotify_files().unwrap());
     assert!(lens[1] > 0, "one reply had all: {lens:?}");
-    assert_eq!(lens.last(), Some(&0));
-    assert!(
-        names
-            .into_iter()
-            .eq((0..NAMES).map(|number| name(number).into_bytes()))
-    );
 }
 
 #[test]
