@@ -225,6 +225,9 @@ impl Devices {
 
     fn look_up(&self, name: &str) -> Result<Device> {
         let translated = self.translated(name)?;
+        if translated.is_none() && self.has_another_name(name) {
+            return Err(Error::os(Errno::ENOENT, name));
+        }
         let path = translated.as_deref().unwrap_or(name);
         if path != name {
             logging::debug(format_args!("device name translated: {name} -> {path}"));
@@ -239,6 +242,7 @@ impl Devices {
                         let path = format!("/dev/{kind}{rest}");
                         if let Ok(meta) = std::fs::metadata(self.node(&path))
                             && self.is_usable(&meta, &path)
+                            && !self.has_another_name(&path)
                         {
                             return Ok(Device::named(path, name));
                         }
@@ -247,6 +251,12 @@ impl Devices {
                 Err(error).context(name)
             }
         }
+    }
+
+    /// Whether callers have another name for what the kernel calls `path`. It must
+    /// not be two disks to them, or what they do to one happens to the other.
+    fn has_another_name(&self, path: &str) -> bool {
+        self.name_of(path) != path
     }
 
     /// Whether a caller means a device by `name`, not a path in the guest.

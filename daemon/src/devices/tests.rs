@@ -136,6 +136,24 @@ fn names_are_translated_both_ways() {
 }
 
 #[test]
+fn no_disk_has_two_names() {
+    let mut tree = Tree::new();
+    // The kernel found the appliance's own disk first.
+    tree.disk("vdb", &["vdb1"]);
+    tree.by_path("pci-0000:00:02.0-scsi-0:0:0:0", "vdb");
+    let devices = tree.devices();
+    assert_eq!(paths(devices.disks()), ["/dev/vdb"]);
+    for (name, path) in [("/dev/sda", "/dev/vdb"), ("/dev/vda1", "/dev/vdb1")] {
+        assert_eq!(devices.translate(name).unwrap().as_str(), path, "{name}");
+    }
+    for name in ["/dev/sdb", "/dev/sdb1", "/dev/vdb", "/dev/vdb1"] {
+        let error = devices.translate(name).unwrap_err();
+        assert_eq!(error.errno(), Some(Errno::ENOENT), "{name}");
+        assert!(error.message().contains(name), "{error}");
+    }
+}
+
+#[test]
 fn without_bus_positions_the_kernel_order_counts() {
     let mut tree = Tree::new();
     for name in ["sdb", "sdaa", "sda", "loop0", "dm-0", "zram0"] {
