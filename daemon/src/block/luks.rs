@@ -102,6 +102,13 @@ impl LuksActions for Daemon {
 
     fn clevis_luks_unlock(&mut self, device: Device, mapname: &str) -> Result<()> {
         mapping::check_new(mapname)?;
+        // Clevis hands it on to cryptsetup, to which it would be an option: with
+        // `--test-passphrase` all is well and nothing unlocked.
+        if mapname.starts_with('-') {
+            return Err(Error::invalid(format!(
+                "mapname: {mapname} begins with a '-', which Clevis does not allow"
+            )));
+        }
         // What the program finds out is a key as well.
         let _guard = secret::NoCore::new()?;
         let unlocked = Command::new("clevis")
