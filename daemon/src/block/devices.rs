@@ -88,7 +88,9 @@ impl DevicesActions for Daemon {
     fn internal_hot_remove_drive_precheck(&mut self, label: &[u8]) -> Result<()> {
         let link = label_link(label)?;
         let path = link.canonicalize().context(link.display())?;
-        let device = Device::new(path.display().to_string());
+        let path = path.display().to_string();
+        let name = self.devices.name_of(&path);
+        let device = Device::named(path, name);
         udev::settle();
         // Refused while the disk, a partition of it or something made of them is in use.
         let disk = self

@@ -87,9 +87,13 @@ impl Daemon {
                 command.cwd(&top).arg(".").run()
             }
         };
-        Ok(parse(&String::from_utf8_lossy(
-            &output.context(place)?.stdout,
-        )))
+        let mut geometry = parse(&String::from_utf8_lossy(&output.context(place)?.stdout));
+        for (_, value) in &mut geometry {
+            if value.starts_with("/dev/") {
+                *value = self.devices.name_of(value);
+            }
+        }
+        Ok(geometry)
     }
 }
 
