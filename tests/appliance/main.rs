@@ -2,11 +2,13 @@
 //!
 //! A boot is slow, so each test boots once and does many things.
 
+mod clevis;
 mod faults;
 mod guestfish;
 mod ldm;
 mod luks;
 mod matrix;
 mod python;
+mod unsent;
 mod verbose;
 mod virt_tools;

@@ -297,7 +297,7 @@ impl Drop for Direct {
 
 impl DiskSpec {
     /// The image for this disk, made at `path` unless there is one already.
-    fn image(&self, path: &Path) -> PathBuf {
+    pub(super) fn image(&self, path: &Path) -> PathBuf {
         let blank = |size: u64| {
             let file = OpenOptions::new()
                 .write(true)

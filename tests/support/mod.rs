@@ -5,6 +5,8 @@ pub mod direct;
 pub mod given;
 pub mod images;
 pub mod ldm;
+pub mod machine;
 pub mod numbers;
 pub mod raw;
 pub mod rsync;
+pub mod tang;

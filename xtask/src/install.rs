@@ -38,6 +38,8 @@ pub(crate) enum Purpose {
     Direct,
     /// `cargo xtask test differential`
     Differential,
+    /// `cargo xtask test appliance`
+    Machines,
     /// `cargo xtask bench`
     Bench,
 }
@@ -48,6 +50,7 @@ impl Purpose {
         match self {
             Purpose::Appliance => &["boot"],
             Purpose::Demo => &["boot", "client"],
+            Purpose::Machines => &["boot", "client", "servers"],
             Purpose::Direct => &["boot", "client", "judges"],
             Purpose::Unit => &["wire"],
             Purpose::Differential | Purpose::Bench => &["boot", "client", "stock"],

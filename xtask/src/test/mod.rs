@@ -49,7 +49,7 @@ enum Lane {
     Direct,
     /// guestfish scripts without a virtual machine, against recorded output
     Differential,
-    /// A real appliance and unmodified clients
+    /// A real appliance, with unmodified clients and the generated one
     Appliance,
 }
 
@@ -207,7 +207,7 @@ impl Lane {
             Self::Direct => Purpose::Direct,
             // Without virtual machines nothing of the appliance is needed.
             Self::Differential => Purpose::Differential,
-            Self::Appliance => Purpose::Demo,
+            Self::Appliance => Purpose::Machines,
         }
     }
 }
