@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use conformance::{Direct, DiskSpec};
+use protocol::api::MkfsOptions;
 
 /// The loop devices of this machine with an image below the directory.
 fn attached(directory: &Path) -> Vec<String> {
@@ -19,25 +20,41 @@ fn attached(directory: &Path) -> Vec<String> {
     found
 }
 
+fn wait_detached(directory: &Path) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !attached(directory).is_empty() {
+        assert!(
+            Instant::now() < deadline,
+            "{:?} stay attached",
+            attached(directory)
+        );
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
 #[test]
 fn a_killed_daemon_leaves_no_loop_device() {
     let mut direct = Direct::mounted();
     direct.touch("/file").expect("touch");
     let directory = direct.directory().to_owned();
     assert_eq!(attached(&directory).len(), 1);
-    // Kills the stand-in outright, with a filesystem mounted.
-    drop(direct);
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while !attached(&directory).is_empty() {
-        assert!(
-            Instant::now() < deadline,
-            "{:?} stay attached",
-            attached(&directory)
-        );
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    // With a filesystem mounted.
+    direct.kill();
+    wait_detached(&directory);
     let mounts = fs::read_to_string("/proc/self/mounts").expect("mounts");
     assert!(!mounts.contains("/sysroot"), "{mounts}");
+}
+
+#[test]
+fn a_program_that_serves_a_filesystem_ends_with_the_sandbox() {
+    let mut direct = Direct::start(&[DiskSpec::Blank(32 << 20)]);
+    let options = MkfsOptions::default();
+    direct.mkfs("ntfs", "/dev/sda", &options).expect("mkfs");
+    direct.mount("/dev/sda", "/").expect("mount");
+    direct.touch("/file").expect("touch");
+    let directory = direct.directory().to_owned();
+    drop(direct);
+    wait_detached(&directory);
 }
 
 #[test]

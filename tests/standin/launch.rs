@@ -5,7 +5,8 @@
 //! and reaps. Whichever goes first, the kernel ends all of the rest.
 
 use std::ffi::{OsStr, OsString};
-use std::io::Write;
+use std::fs::File;
+use std::io::{Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -13,12 +14,12 @@ use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::fcntl::{FcntlArg, FdFlag, OFlag, fcntl};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::time::{ClockId, clock_gettime};
-use nix::unistd::Pid;
+use nix::unistd::{Pid, pipe2};
 
 use crate::disk::{Attached, Spec};
 use crate::{sandbox, sys};
@@ -92,8 +93,10 @@ pub(crate) fn run(launch: Launch) -> Result<ExitCode> {
     signals.thread_block()?;
     unshare(CloneFlags::CLONE_NEWPID).context("PID namespace (this needs root)")?;
     let clean = launch.clean_exit_when_stopped;
+    let (inside, entering) = pipe2(OFlag::O_CLOEXEC)?;
     let Some(child) = sys::fork()? else {
-        let code = first_process(launch, &disks).unwrap_or_else(|error| {
+        drop(inside);
+        let code = first_process(launch, &disks, entering).unwrap_or_else(|error| {
             eprintln!("hv-standin: {error:#}");
             125
         });
@@ -101,6 +104,8 @@ pub(crate) fn run(launch: Launch) -> Result<ExitCode> {
     };
     disks.iter_mut().for_each(Attached::release);
     drop(launch);
+    drop(entering);
+    let mounts = mounts_of(child, inside);
     let mut stopped = false;
     let status = loop {
         if signals.wait()? != Signal::SIGCHLD {
@@ -112,6 +117,7 @@ pub(crate) fn run(launch: Launch) -> Result<ExitCode> {
             status => break status,
         }
     };
+    drop(mounts);
     disks.iter().for_each(Attached::wait_detached);
     Ok(match status {
         _ if stopped && clean => ExitCode::SUCCESS,
@@ -120,13 +126,24 @@ pub(crate) fn run(launch: Launch) -> Result<ExitCode> {
     })
 }
 
-/// The sandbox's first process; returns the daemon's exit status.
-fn first_process(launch: Launch, disks: &[Attached]) -> Result<i32> {
+/// Keeps the sandbox's mounts, once it has them, until all its processes have ended. Otherwise the
+/// last one unmounts; and if that serves one of the filesystems, such as NTFS, it waits for itself
+/// then, and all who sync wait for it.
+fn mounts_of(first: Pid, inside: OwnedFd) -> Option<File> {
+    // It ends when the sandbox is there, or will never be.
+    let _ = File::from(inside).read(&mut [0]);
+    File::open(format!("/proc/{first}/ns/mnt")).ok()
+}
+
+/// The sandbox's first process; returns the daemon's exit status. Lets go of `entering` when it is
+/// in the sandbox.
+fn first_process(launch: Launch, disks: &[Attached], entering: OwnedFd) -> Result<i32> {
     nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
     let daemon = std::env::var_os("GUESTFSD_BIN").context("GUESTFSD_BIN is not set")?;
     let daemon = std::fs::canonicalize(&daemon)
         .with_context(|| PathBuf::from(&daemon).display().to_string())?;
     sandbox::enter(disks, &daemon, &launch.cmdline).context("sandbox")?;
+    drop(entering);
 
     let mut command = command();
     let channel = launch.channel;

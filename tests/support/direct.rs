@@ -9,6 +9,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use protocol::client::Client;
 use tempfile::TempDir;
 
@@ -238,6 +240,12 @@ impl Direct {
         self.exit()
     }
 
+    /// Ends the stand-in as it is, so that the sandbox goes without it.
+    pub fn kill(mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
     /// Waits for the daemon to end by itself.
     ///
     /// # Panics
@@ -289,7 +297,14 @@ impl Drop for Direct {
         if std::thread::panicking() {
             eprintln!("the daemon's stderr:\n{}", self.stderr());
         }
-        // The sandbox, its mounts and its loop devices go with the stand-in.
+        // The sandbox, its mounts and its loop devices go with the stand-in, which takes them down in
+        // order if it may.
+        let stand_in = i32::try_from(self.child.id()).map(Pid::from_raw);
+        let _ = stand_in.map(|id| kill(id, Signal::SIGTERM));
+        let deadline = Instant::now() + LIMIT;
+        while matches!(self.child.try_wait(), Ok(None)) && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(2));
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
