@@ -155,6 +155,7 @@ pub(crate) fn erase_signatures(device: &Device) -> Result<()> {
         .args(["-a", "--force"])
         .operands([device.path()])
         .run()
+        .context(device)
         .map(drop)
 }
 

@@ -26,7 +26,8 @@ impl ExtActions for Daemon {
         let out = Command::new("tune2fs")
             .arg("-l")
             .operands([device.path()])
-            .run()?
+            .run()
+            .context(&device)?
             .stdout;
         Ok(superblock_fields(&out))
     }
@@ -169,6 +170,7 @@ impl Daemon {
             .operands([device.path()])
             .args(size)
             .run()
+            .context(device)
             .map(drop)
     }
 

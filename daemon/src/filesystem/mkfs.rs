@@ -301,6 +301,7 @@ fn make_journal<'a>(
         .args(options)
         .operands([device.path()])
         .run()
+        .context(device)
         .map(drop)
 }
 
@@ -315,6 +316,7 @@ fn make_with_journal(fstype: &str, blocksize: i32, device: &Device, journal: &[u
         .arg(blocksize.to_string())
         .operands([device.path()])
         .run()
+        .context(device)
         .map(drop)
 }
 

@@ -67,7 +67,7 @@ impl UpkeepActions for Daemon {
                 )));
             }
         };
-        command.run().map(drop)
+        command.run().context(device).map(drop)
     }
 
     fn set_uuid(&mut self, device: Device, uuid: &str) -> Result<()> {
@@ -88,6 +88,7 @@ impl UpkeepActions for Daemon {
                     .args(["-U", uuid])
                     .operands([device.path()])
                     .run()
+                    .context(device)
                     .map(drop)
             }
             "swap" => set_swap_uuid(&device, uuid),
@@ -110,6 +111,7 @@ impl UpkeepActions for Daemon {
                 .args(["-U", "generate"])
                 .operands([device.path()])
                 .run()
+                .context(device)
                 .map(drop),
             "swap" => {
                 const RANDOM: &str = "/proc/sys/kernel/random/uuid";
@@ -162,6 +164,7 @@ fn set_swap_uuid(device: &Device, uuid: &str) -> Result<()> {
         .args(["-U", uuid])
         .operands([device.path()])
         .run()
+        .context(device)
         .map(drop)
 }
 
