@@ -246,13 +246,17 @@ same(g.btrfs_balance_status("/")["btrfsbalance_status"], "none")
 assert sh("filefrag -v /sysroot/data") != place, place
 
 
-def balance(call):
+def balance(stop):
     """What this does to a balance that runs; one that had ended before is started again."""
     for _ in range(10):
         sh("btrfs balance start --full-balance --bg /sysroot >/dev/null 2>&1 </dev/null")
-        running = until("the balance", lambda: g.btrfs_balance_status("/"))
+        for _ in range(50):
+            running = g.btrfs_balance_status("/")
+            if running["btrfsbalance_status"] == "running":
+                break
+            time.sleep(0.1)
         try:
-            call("/")
+            stop()
         except RuntimeError:
             continue
         return running
@@ -260,7 +264,7 @@ def balance(call):
 
 
 delay(200)
-running = balance(g.btrfs_balance_pause)
+running = balance(lambda: g.btrfs_balance_pause("/"))
 same(running["btrfsbalance_status"], "running")
 assert running["btrfsbalance_total"] >= running["btrfsbalance_balanced"], running
 paused = g.btrfs_balance_status("/")
@@ -276,7 +280,7 @@ same(g.btrfs_balance_status("/")["btrfsbalance_status"], "paused")
 g.btrfs_balance_resume("/")
 same(g.btrfs_balance_status("/")["btrfsbalance_status"], "none")
 delay(200)
-balance(g.btrfs_balance_cancel)
+balance(lambda: g.btrfs_balance_cancel("/"))
 same(g.btrfs_balance_status("/")["btrfsbalance_status"], "none")
 fails("", g.btrfs_balance_cancel, "/")
 fails("", g.btrfs_balance_resume, "/")
