@@ -1,5 +1,7 @@
 //! Every action that has a handler is called by some test.
 
+mod appliance;
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
