@@ -5,3 +5,4 @@ mod ldm;
 mod luks;
 mod partition;
 mod settling;
+mod wipe;

@@ -2,7 +2,6 @@
 
 mod zeroes;
 
-use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
@@ -16,15 +15,13 @@ use super::ioctl;
 use crate::command::Command;
 use crate::guest::View;
 use crate::{Daemon, logging, udev};
+use zeroes::Zeroing;
 
 /// How much `zero` overwrites: the superblocks of most filesystems.
 const START: u64 = 128 << 10;
 
 /// How much is read at a time.
 const BLOCK: usize = 1 << 20;
-
-/// What is zero already in units of this size is not written.
-const UNIT: usize = 4096;
 
 impl WipeActions for Daemon {
     fn zero(&mut self, device: Device, progress: &mut Progress<'_>) -> Result<()> {
@@ -115,34 +112,23 @@ impl Daemon {
     fn zero_up_to(&self, device: &Device, limit: u64, progress: &mut Progress<'_>) -> Result<()> {
         let file = self.devices.open(device, OFlag::O_RDWR)?;
         let size = ioctl::size(&file).context(device)?.min(limit);
+        let mut zeroing = Zeroing::new(&file);
         let mut block = vec![0; BLOCK];
         let mut position = 0;
         while position < size {
             let len = usize::try_from(size - position).map_or(BLOCK, |left| left.min(BLOCK));
             let part = block.get_mut(..len).unwrap_or_default();
             file.read_exact_at(part, position).context(device)?;
-            zero_part(&file, part, position).context(device)?;
+            zeroing.look_at(part, position).context(device)?;
             position += u64::try_from(len).unwrap_or(u64::MAX);
             progress.update(position, size);
         }
+        zeroing.finish().context(device)?;
         file.sync_all().context(device)?;
         drop(file);
         udev::settle();
         Ok(())
     }
-}
-
-/// Overwrites what is not zero in `part`, which was read from `position`.
-fn zero_part(file: &File, part: &[u8], position: u64) -> std::io::Result<()> {
-    let mut at = position;
-    for unit in part.chunks(UNIT) {
-        if !zeroes::all_zero(unit) {
-            let zeroes = zeroes::ZEROES.get(..unit.len()).unwrap_or_default();
-            file.write_all_at(zeroes, at)?;
-        }
-        at += u64::try_from(unit.len()).unwrap_or_default();
-    }
-    Ok(())
 }
 
 /// Erases the signatures of whatever is on a device.

@@ -11,6 +11,7 @@ use nix::sys::stat::Mode;
 use nix::sys::statvfs::{Statvfs, fstatvfs};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 use protocol::{Context, GuestPath, Progress, Result};
+use rustix::fs::FallocateFlags;
 
 use crate::file::fresh::with_random_name;
 use crate::guest::{Guest, Place};
@@ -20,10 +21,10 @@ use crate::reading::next_data;
 const BLOCK: usize = 256 << 10;
 
 /// To compare with, and to write.
-pub(super) static ZEROES: [u8; BLOCK] = [0; BLOCK];
+static ZEROES: [u8; BLOCK] = [0; BLOCK];
 
 /// Whether there is nothing but zeroes in `bytes`.
-pub(super) fn all_zero(bytes: &[u8]) -> bool {
+fn all_zero(bytes: &[u8]) -> bool {
     bytes
         .chunks(BLOCK)
         .all(|chunk| ZEROES.get(..chunk.len()) == Some(chunk))
@@ -47,6 +48,79 @@ pub(super) fn is_zero(file: File) -> io::Result<bool> {
         position = next_data(&file, read_to)?;
     }
     Ok(true)
+}
+
+/// What is zero already in units of this size is not made so again.
+const UNIT: usize = 4096;
+
+/// From this length on the device is asked to make its own zeroes, which for less
+/// is no faster than to write them.
+const LONG: u64 = 256 << 10;
+
+/// And up to this, so that it can be seen to go on.
+const LONGEST: u64 = 64 << 20;
+
+/// Makes a device zero where it is not so already.
+pub(super) struct Zeroing<'f> {
+    file: &'f File,
+    /// What is known not to be zero, and its end.
+    run: (u64, u64),
+    /// The device makes no zeroes.
+    by_hand: bool,
+}
+
+impl<'f> Zeroing<'f> {
+    pub(super) fn new(file: &'f File) -> Self {
+        Self {
+            file,
+            run: (0, 0),
+            by_hand: false,
+        }
+    }
+
+    /// Takes what was read from `position`, which is after all that it was given
+    /// before.
+    pub(super) fn look_at(&mut self, part: &[u8], position: u64) -> io::Result<()> {
+        let mut at = position;
+        for unit in part.chunks(UNIT) {
+            let end = at + unit.len() as u64;
+            if !all_zero(unit) {
+                if at != self.run.1 || at - self.run.0 >= LONGEST {
+                    self.overwrite()?;
+                    self.run.0 = at;
+                }
+                self.run.1 = end;
+            }
+            at = end;
+        }
+        Ok(())
+    }
+
+    /// Overwrites the rest.
+    pub(super) fn finish(mut self) -> io::Result<()> {
+        self.overwrite()
+    }
+
+    fn overwrite(&mut self) -> io::Result<()> {
+        let (mut at, end) = self.run;
+        let len = end - at;
+        if len >= LONG && !self.by_hand {
+            // Nothing is unmapped: what was allocated in an image stays so.
+            let flags = FallocateFlags::ZERO_RANGE | FallocateFlags::KEEP_SIZE;
+            match rustix::fs::fallocate(self.file, flags, at, len) {
+                Ok(()) => return Ok(()),
+                // Writing says better what is wrong, if anything is.
+                Err(_) => self.by_hand = true,
+            }
+        }
+        while at < end {
+            let len = usize::try_from(end - at).map_or(BLOCK, |left| left.min(BLOCK));
+            let zeroes = ZEROES.get(..len).unwrap_or_default();
+            self.file.write_all_at(zeroes, at)?;
+            at += len as u64;
+        }
+        Ok(())
+    }
 }
 
 /// Fills the free space of the filesystem at `directory` with zeroes, and frees
@@ -167,6 +241,34 @@ mod tests {
         assert!(is(), "zeroes that were written");
         file.write_all_at(&[1], (10 << 20) - 1).expect("write");
         assert!(!is(), "the last byte");
+    }
+
+    #[test]
+    fn whatever_is_not_zero_becomes_so() {
+        const SIZE: u64 = 3 << 20;
+        for by_hand in [false, true] {
+            let file = tempfile::tempfile().expect("file");
+            file.set_len(SIZE).expect("size");
+            // Long, short, one byte in a unit, and up to an end within a unit.
+            for (at, len) in [(0, 600 << 10), (1 << 20, 8192), ((1 << 20) + 20_000, 1)] {
+                file.write_all_at(&vec![7; len], at).expect("write");
+            }
+            file.write_all_at(&[7; 300 << 10], SIZE - (300 << 10) + 5)
+                .expect("write");
+            let mut content = Vec::new();
+            let mut zeroing = Zeroing::new(&file);
+            zeroing.by_hand = by_hand;
+            let mut position = 0;
+            for len in [1 << 20, 1 << 20, (1 << 20) + 5] {
+                content.resize(len, 0);
+                file.read_exact_at(&mut content, position).expect("read");
+                zeroing.look_at(&content, position).expect("zero");
+                position += len as u64;
+            }
+            zeroing.finish().expect("zero");
+            assert_eq!(file.metadata().expect("size").len(), SIZE + 5);
+            assert!(is_zero(file).expect("read"), "by hand: {by_hand}");
+        }
     }
 
     #[test]
