@@ -4,20 +4,22 @@
 //! relative to its parent, and never through a symbolic link, so a walk stays
 //! below the directory where it began whatever the guest has planted there.
 
-use std::ffi::{CStr, CString};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+mod descent;
 
-use nix::dir::{Dir, OwningIter, Type};
+use std::ffi::{CStr, CString, OsStr};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::ffi::OsStrExt;
+
+use nix::dir::{OwningIter, Type};
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, openat};
-use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
+use nix::fcntl::AtFlags;
+use nix::sys::stat::{FileStat, SFlag, fstatat};
 use protocol::{Context, Error, Result};
 
-use crate::guest::file_type;
+pub(crate) use descent::Descent;
+use descent::OPEN;
 
-/// How many directories of the way down are kept open. Those above give up their
-/// descriptors and are opened again from below.
-const OPEN_LEVELS: usize = 128;
+use crate::guest::file_type;
 
 /// How much memory the names may take that are still to come in directories
 /// which are not open.
@@ -27,6 +29,7 @@ const KEPT_MAX: usize = 64 << 20;
 /// and otherwise in the order of the directories.
 #[derive(Debug)]
 pub(crate) struct Walk {
+    descent: Descent,
     levels: Vec<Level>,
     /// Memory of the names in directories that are not open.
     kept: usize,
@@ -38,9 +41,6 @@ pub(crate) struct Walk {
 
 #[derive(Debug)]
 struct Level {
-    /// `None` while the directory is closed to save descriptors.
-    fd: Option<OwnedFd>,
-    identity: (u64, u64),
     rest: Rest,
     current: Option<Name>,
     /// Length of the path of this directory.
@@ -112,12 +112,15 @@ impl Walk {
     ///
     /// ENOTDIR if it is none; the errno of the system call.
     pub(crate) fn new(top: &impl AsFd) -> Result<Self> {
-        Ok(Self {
-            levels: vec![Level::open(top.as_fd(), c".", 0)?],
+        let mut walk = Self {
+            descent: Descent::new(top.as_fd().try_clone_to_owned()?),
+            levels: Vec::new(),
             kept: 0,
             path: Vec::new(),
             descend: false,
-        })
+        };
+        walk.enter(c".")?;
+        Ok(walk)
     }
 
     /// The next entry. If the last one was a directory this is its first
@@ -157,9 +160,10 @@ impl Walk {
         let Some(level) = self.levels.last() else {
             return Ok(None);
         };
-        let (Some(entry), Some(fd)) = (&level.current, &level.fd) else {
+        let Some(entry) = &level.current else {
             return Ok(None);
         };
+        let dir = self.descent.here();
         self.path.truncate(level.prefix);
         if !self.path.is_empty() {
             self.path.push(b'/');
@@ -168,80 +172,62 @@ impl Walk {
         self.descend = match entry.kind {
             Some(kind) => kind == Type::Directory,
             None => {
-                let stat = fstatat(fd, entry.name.as_c_str(), AtFlags::AT_SYMLINK_NOFOLLOW)
+                let stat = fstatat(dir, entry.name.as_c_str(), AtFlags::AT_SYMLINK_NOFOLLOW)
                     .context(String::from_utf8_lossy(&self.path))?;
                 file_type(&stat) == SFlag::S_IFDIR
             }
         };
         Ok(Some(Entry {
             path: &self.path,
-            dir: fd.as_fd(),
+            dir,
             name: &entry.name,
             kind: entry.kind,
         }))
     }
 
     fn descend_into_current(&mut self) -> Result<()> {
-        let Some(level) = self.levels.last() else {
+        let current = self
+            .levels
+            .last_mut()
+            .and_then(|level| level.current.take());
+        let Some(entry) = current else {
             return Ok(());
         };
-        let (Some(entry), Some(fd)) = (&level.current, &level.fd) else {
-            return Ok(());
-        };
-        let level = Level::open(fd.as_fd(), &entry.name, self.path.len())
-            .with_context(|| String::from_utf8_lossy(&self.path).into_owned())?;
-        self.levels.push(level);
-        let far = self.levels.len().checked_sub(OPEN_LEVELS);
+        self.enter(&entry.name)
+            .with_context(|| String::from_utf8_lossy(&self.path).into_owned())
+    }
+
+    fn enter(&mut self, name: &CStr) -> Result<()> {
+        // The descent is about to close that one.
+        let far = self.levels.len().checked_sub(OPEN);
         if let Some(far) = far.and_then(|at| self.levels.get_mut(at)) {
-            far.close(&mut self.kept)
-                .with_context(|| String::from_utf8_lossy(&self.path).into_owned())?;
+            far.close(&mut self.kept)?;
         }
+        self.descent.enter(OsStr::from_bytes(name.to_bytes()))?;
+        self.levels.push(Level {
+            rest: Rest::Read(Box::new(self.descent.names()?)),
+            current: None,
+            prefix: self.path.len(),
+        });
         Ok(())
     }
 
     fn leave(&mut self) -> Result<()> {
-        let Some(left) = self.levels.pop() else {
-            return Ok(());
-        };
-        let Some(parent) = self.levels.last_mut() else {
-            return Ok(());
-        };
-        if parent.fd.is_some() {
-            return Ok(());
-        }
-        let Some(fd) = left.fd else {
-            return Ok(());
-        };
-        let subject = String::from_utf8_lossy(self.path.get(..left.prefix).unwrap_or_default());
-        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-        let fd = openat(&fd, c"..", flags, Mode::empty()).context(&subject)?;
-        let stat = fstat(&fd).context(&subject)?;
-        if (stat.st_dev, stat.st_ino) != parent.identity {
-            return Err(Error::with_errno(
-                Errno::ESTALE,
-                format!("{subject}: the directory was moved while it was read"),
-            ));
-        }
-        parent.fd = Some(fd);
-        Ok(())
+        let left = self.levels.pop().map_or(0, |level| level.prefix);
+        self.descent.leave().map(drop).map_err(|errno| {
+            let subject = String::from_utf8_lossy(self.path.get(..left).unwrap_or_default());
+            match errno {
+                Errno::ESTALE => Error::with_errno(
+                    errno,
+                    format!("{subject}: the directory was moved while it was read"),
+                ),
+                errno => Error::os(errno, subject),
+            }
+        })
     }
 }
 
 impl Level {
-    fn open(parent: BorrowedFd<'_>, name: &CStr, prefix: usize) -> Result<Self> {
-        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let fd = openat(parent, name, flags, Mode::empty())?;
-        let stat = fstat(&fd)?;
-        let entries = Dir::from_fd(fd.try_clone()?)?.into_iter();
-        Ok(Self {
-            fd: Some(fd),
-            identity: (stat.st_dev, stat.st_ino),
-            rest: Rest::Read(Box::new(entries)),
-            current: None,
-            prefix,
-        })
-    }
-
     fn next_name(&mut self) -> nix::Result<Option<Name>> {
         match &mut self.rest {
             Rest::Read(entries) => next_entry(entries),
@@ -249,7 +235,7 @@ impl Level {
         }
     }
 
-    /// Gives up the descriptors, and keeps the names that they were for.
+    /// Gives up the descriptor, and keeps the names that it was for.
     fn close(&mut self, kept: &mut usize) -> Result<()> {
         if let Rest::Read(entries) = &mut self.rest {
             let mut names = Vec::new();
@@ -259,7 +245,7 @@ impl Level {
                     return Err(Error::with_errno(
                         Errno::E2BIG,
                         format!(
-                            "more than {OPEN_LEVELS} levels down, with more than {KEPT_MAX} bytes \
+                            "more than {OPEN} levels down, with more than {KEPT_MAX} bytes \
                              of names still to come above"
                         ),
                     ));
@@ -269,7 +255,6 @@ impl Level {
             names.reverse();
             self.rest = Rest::Kept(names);
         }
-        self.fd = None;
         Ok(())
     }
 }
@@ -290,8 +275,13 @@ fn next_entry(entries: &mut OwningIter) -> nix::Result<Option<Name>> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use std::fs;
+    use std::os::fd::OwnedFd;
+
+    use nix::fcntl::{OFlag, openat};
+    use nix::sys::stat::Mode;
+
+    use super::*;
 
     fn open(path: &std::path::Path) -> OwnedFd {
         fs::File::open(path).unwrap().into()

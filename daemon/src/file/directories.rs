@@ -1,6 +1,5 @@
 //! Directories: making, listing and removing.
 
-mod descent;
 pub(super) mod removal;
 
 use std::ffi::OsStr;

@@ -15,8 +15,15 @@ use super::positions::{Kind, Position, model, positions};
 use super::values::{filtered, samples};
 use super::world::{Root, Setting, World, stock_daemon};
 
-/// Calls that do reach the canary: what must be noticed of those with this path at a parameter.
-const NOTICED: &[(&str, &str, &[(&str, &str)])] = &[
+/// A path, what must be noticed of calls with it, and their names and parameters.
+type Noticed = (
+    &'static str,
+    &'static str,
+    &'static [(&'static str, &'static str)],
+);
+
+/// Calls that do reach the canary.
+const NOTICED: &[Noticed] = &[
     (
         "/other/leak/file",
         "let out CANARY",
@@ -98,7 +105,7 @@ const NOTICED: &[(&str, &str, &[(&str, &str)])] = &[
 /// the canary's own.
 #[test]
 fn a_way_out_is_noticed() {
-    let each = |row: &'static (_, _, &[_])| row.2.iter().map(move |call| (row.0, row.1, call));
+    let each = |row: &'static Noticed| row.2.iter().map(move |call| (row.0, row.1, call));
     for (hostile, expected, (action, parameter)) in NOTICED.iter().flat_map(each) {
         let mut pair = Pair::new(Root::Ext4, false, false);
         for world in pair.worlds_mut() {

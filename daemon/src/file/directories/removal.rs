@@ -8,8 +8,8 @@ use nix::errno::Errno;
 use nix::unistd::{UnlinkatFlags, unlinkat};
 use protocol::{Error, GuestPath, Result};
 
-use super::descent::Descent;
 use crate::guest::Place;
+use crate::walk::Descent;
 
 /// How many subdirectories of one directory to note in one pass over it.
 const NOTED: usize = 64 * 1024;
@@ -95,31 +95,7 @@ impl Removal<'_> {
     fn empty(&mut self) {
         let mut level = Level::default();
         let mut failed = None;
-        let read = self.descent.entries(|dir, entry| {
-            let name = entry.file_name();
-            let errno = if entry.file_type() == Some(Type::Directory) {
-                Errno::EISDIR
-            } else {
-                match unlinkat(dir, name, UnlinkatFlags::NoRemoveDir) {
-                    Ok(()) => {
-                        level.progress = true;
-                        return Ok(());
-                    }
-                    Err(errno) => errno,
-                }
-            };
-            let name = OsStr::from_bytes(name.to_bytes());
-            match errno {
-                Errno::EISDIR if level.subdirectories.len() < NOTED => {
-                    level.subdirectories.push(name.to_owned());
-                }
-                // Left for the next pass.
-                Errno::EISDIR | Errno::ENOENT => {}
-                _ if failed.is_none() => failed = Some((errno, name.to_owned())),
-                _ => {}
-            }
-            Ok::<(), Errno>(())
-        });
+        let read = self.remove_entries(&mut level, &mut failed);
         if let Err(errno) = read {
             self.note(errno, OsStr::new("."));
         }
@@ -127,6 +103,37 @@ impl Removal<'_> {
             self.note(errno, &name);
         }
         self.levels.push(level);
+    }
+
+    /// Tells of the first that cannot be removed; fails if the rest cannot be read.
+    fn remove_entries(
+        &self,
+        level: &mut Level,
+        failed: &mut Option<(Errno, OsString)>,
+    ) -> nix::Result<()> {
+        for entry in self.descent.names()? {
+            let entry = entry?;
+            let name = entry.file_name();
+            if matches!(name.to_bytes(), b"." | b"..") {
+                continue;
+            }
+            let removed = match entry.file_type() {
+                Some(Type::Directory) => Err(Errno::EISDIR),
+                _ => unlinkat(self.descent.here(), name, UnlinkatFlags::NoRemoveDir),
+            };
+            let name = OsStr::from_bytes(name.to_bytes());
+            match removed {
+                Ok(()) => level.progress = true,
+                Err(Errno::EISDIR) if level.subdirectories.len() < NOTED => {
+                    level.subdirectories.push(name.to_owned());
+                }
+                // Left for the next pass.
+                Err(Errno::EISDIR | Errno::ENOENT) => {}
+                Err(errno) if failed.is_none() => *failed = Some((errno, name.to_owned())),
+                Err(_) => {}
+            }
+        }
+        Ok(())
     }
 
     fn note(&mut self, errno: Errno, name: &OsStr) {

@@ -9,29 +9,31 @@ use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use nix::dir::{Dir, Entry};
+use nix::dir::{Dir, OwningIter};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{FileStat, Mode, fstat};
 use protocol::GuestPath;
 
 /// How many of the nearest directories stay open.
-const OPEN: usize = 32;
+pub(super) const OPEN: usize = 128;
 
 /// How much of a path is worth showing in a message.
 const SHOWN: usize = 4096;
 
 /// A position in a tree: the directories from its top down to one of them.
+#[derive(Debug)]
 pub(crate) struct Descent {
     base: OwnedFd,
     levels: Vec<Level>,
 }
 
+#[derive(Debug)]
 struct Level {
     name: OsString,
     id: (u64, u64),
     /// Open in the last [`OPEN`] levels.
-    dir: Option<Dir>,
+    dir: Option<OwnedFd>,
 }
 
 impl Descent {
@@ -87,24 +89,12 @@ impl Descent {
         Ok(Some(left.name))
     }
 
-    /// Calls `visit` for each entry of the present directory but `.` and `..`.
-    /// What `visit` removes on the way does not disturb the rest, but may hide it.
-    pub(crate) fn entries<E: From<Errno>>(
-        &mut self,
-        mut visit: impl FnMut(BorrowedFd<'_>, &Entry) -> Result<(), E>,
-    ) -> Result<(), E> {
-        let Some(dir) = self.levels.last_mut().and_then(|level| level.dir.as_mut()) else {
-            return Ok(());
-        };
-        // The stream has its own descriptor, so that `visit` can use it for system calls.
-        let fd = nix::unistd::dup(dir.as_fd())?;
-        for entry in dir.iter() {
-            let entry = entry?;
-            if !matches!(entry.file_name().to_bytes(), b"." | b"..") {
-                visit(fd.as_fd(), &entry)?;
-            }
-        }
-        Ok(())
+    /// The names in the present directory. They have a descriptor of their own, and can be read
+    /// from another position.
+    pub(crate) fn names(&self) -> nix::Result<OwningIter> {
+        let own = self.here().try_clone_to_owned();
+        let own = own.map_err(|error| Errno::try_from(error).unwrap_or(Errno::EIO))?;
+        Ok(Dir::from_fd(own)?.into_iter())
     }
 
     /// The path of `name` here, for a message, where `top` is the path of the
@@ -132,9 +122,9 @@ impl Descent {
     }
 }
 
-fn open_directory(from: BorrowedFd<'_>, name: &OsStr) -> nix::Result<Dir> {
+fn open_directory(from: BorrowedFd<'_>, name: &OsStr) -> nix::Result<OwnedFd> {
     let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-    Dir::from_fd(openat(from, name, flags, Mode::empty())?)
+    openat(from, name, flags, Mode::empty())
 }
 
 #[cfg(test)]
@@ -150,7 +140,7 @@ mod tests {
         let base = open(scratch.path(), flags, Mode::empty()).expect("open it");
         let mut descent = Descent::new(base);
         let name = OsStr::new("a-name-that-makes-the-path-longer-than-any-path-may-be");
-        let depth = 4 * OPEN;
+        let depth = 2 * OPEN;
         let mut ids = Vec::new();
         for _ in 0..depth {
             mkdirat(descent.here(), name, Mode::S_IRWXU).expect("make a directory");
