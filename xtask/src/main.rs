@@ -9,6 +9,7 @@ use clap::{Parser, Subcommand};
 
 mod appliance;
 mod bench;
+mod capture;
 mod demo;
 mod docs;
 mod expand;
@@ -37,6 +38,7 @@ struct Cli {
 enum Verb {
     Appliance(appliance::Args),
     Bench(bench::Args),
+    Capture(capture::Args),
     Demo(demo::Args),
     Docs(docs::Args),
     Expand(expand::Args),
@@ -52,6 +54,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().verb {
         Verb::Appliance(args) => args.run(),
         Verb::Bench(args) => args.run(),
+        Verb::Capture(args) => args.run(),
         Verb::Demo(args) => args.run(),
         Verb::Docs(args) => args.run(),
         Verb::Expand(args) => args.run(),
