@@ -9,6 +9,8 @@ mod acl;
 mod appliance;
 mod archive;
 mod block;
+#[cfg(test)]
+mod captured;
 pub mod channel;
 pub mod command;
 mod daemon;

@@ -78,12 +78,7 @@ impl LdmActions for Daemon {
     }
 
     fn ldmtool_volume_hint(&mut self, diskgroup: &[u8], volume: &[u8]) -> Result<Vec<u8>> {
-        let shown = Shown::volume(diskgroup, volume)?;
-        // Older versions print `null` for a volume without a hint, newer ones nothing.
-        match shown.object.get("hint") {
-            None | Some(Value::Null) => Ok(Vec::new()),
-            Some(_) => shown.text("hint"),
-        }
+        Shown::volume(diskgroup, volume)?.hint()
     }
 
     fn ldmtool_volume_partitions(
@@ -228,6 +223,14 @@ impl Shown {
         })
     }
 
+    fn hint(&self) -> Result<Vec<u8>> {
+        // Older versions print `null` for a volume without a hint, newer ones nothing.
+        match self.object.get("hint") {
+            None | Some(Value::Null) => Ok(Vec::new()),
+            Some(_) => self.text("hint"),
+        }
+    }
+
     fn text(&self, key: &str) -> Result<Vec<u8>> {
         let value = self.object.get(key).and_then(Value::as_str);
         let text = value.ok_or_else(|| self.unexpected(key, "string"))?;
@@ -258,4 +261,97 @@ fn parse(output: &[u8], command: &str) -> Result<Value> {
 fn texts(value: &Value) -> Option<Vec<String>> {
     let items = value.as_array()?.iter();
     items.map(|item| item.as_str().map(str::to_owned)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::captured::{Captured, outputs};
+
+    fn shown(what: &'static str, captured: &Captured) -> Shown {
+        Shown {
+            what,
+            subject: captured.version.clone(),
+            object: parse(&captured.bytes, what).expect("JSON"),
+        }
+    }
+
+    #[test]
+    fn groups_of_all_versions() {
+        const GROUP: &str = "03c0c4fc-8b6f-402a-8431-4be2e5823b1c";
+        for captured in outputs("ldmtool", "scan") {
+            let found = texts(&parse(&captured.bytes, "scan").expect("JSON"));
+            assert_eq!(found, Some(vec![GROUP.to_owned()]), "{}", captured.version);
+        }
+        for captured in outputs("ldmtool", "group") {
+            let group = shown("diskgroup", &captured);
+            assert_eq!(group.text("name").expect("name"), b"Group1-Dg0");
+            let volumes = group.texts("volumes").expect("volumes");
+            assert_eq!(
+                volumes,
+                ["Volume1", "Volume2", "Stripe1", "Mirror1", "Raid1"]
+            );
+            let disks = group.texts("disks").expect("disks");
+            assert_eq!(disks, ["Disk1", "Disk2", "Disk3"]);
+            assert!(group.text("disks").is_err() && group.texts("no").is_err());
+        }
+    }
+
+    #[test]
+    fn volumes_of_all_versions() {
+        for (what, kind, hint, partitions) in [
+            (
+                "volume-mirrored",
+                "mirrored",
+                "G:",
+                ["Disk1-Mirror1-1", "Disk2-Mirror1-2"],
+            ),
+            (
+                "volume-spanned",
+                "spanned",
+                "",
+                ["Disk1-Volume2-1", "Disk2-Volume2-2"],
+            ),
+        ] {
+            for captured in outputs("ldmtool", what) {
+                let (version, volume) = (&captured.version, shown("volume", &captured));
+                assert_eq!(
+                    volume.text("type").expect("type"),
+                    kind.as_bytes(),
+                    "{version}"
+                );
+                assert_eq!(volume.hint().expect("hint"), hint.as_bytes(), "{version}");
+                let found = volume.texts("partitions").expect("partitions");
+                assert_eq!(found, partitions, "{version}");
+            }
+        }
+    }
+
+    #[test]
+    fn failures_in_the_words_of_all_versions() {
+        let said = |stderr| Output {
+            code: 0,
+            stdout: Vec::new(),
+            stderr,
+        };
+        for captured in outputs("ldmtool", "create-failed") {
+            // That version crashes then, which is an error without any words.
+            if captured.version == "0.2.4" {
+                assert!(captured.text().contains("Aborted"));
+                continue;
+            }
+            let failures = failures(&said(captured.bytes), "create");
+            let first = failures.split("; ").next().unwrap_or_default();
+            assert!(first.starts_with("Unable to create volume "), "{failures}");
+            assert!(
+                failures.contains("Volume2"),
+                "{}: {failures}",
+                captured.version
+            );
+        }
+        // What is made without one of its disks has not failed.
+        for captured in outputs("ldmtool", "create") {
+            assert_eq!(failures(&said(captured.bytes), "create"), "");
+        }
+    }
 }

@@ -66,7 +66,7 @@ impl LuksActions for Daemon {
     fn luks_uuid(&mut self, device: Device) -> Result<String> {
         let command = Command::new("cryptsetup").arg("luksUUID");
         let output = run(&device, command.operands([device.path()]))?;
-        Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+        Ok(uuid(&output.stdout))
     }
 
     fn cryptsetup_open(
@@ -141,6 +141,10 @@ fn with_key(action: &str, key: &Key) -> Result<Command> {
         .fd_arg(&key))
 }
 
+fn uuid(stdout: &[u8]) -> String {
+    String::from_utf8_lossy(stdout).trim().to_owned()
+}
+
 /// Runs cryptsetup, which may be told keys.
 fn run(device: &Device, command: Command) -> Result<Output> {
     let _guard = secret::NoCore::new()?;
@@ -196,4 +200,22 @@ fn slot(number: i32) -> Result<String> {
         )));
     }
     Ok(number.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::captured::outputs;
+
+    #[test]
+    fn uuids_from_all_versions() {
+        for captured in outputs("cryptsetup", "uuid") {
+            let found = uuid(&captured.bytes);
+            assert_eq!(
+                found, "01234567-89ab-4cde-8f01-23456789abcd",
+                "{}",
+                captured.version
+            );
+        }
+    }
 }

@@ -163,8 +163,10 @@ fn resize(command: Command) -> Result<()> {
     Err(failure(&output, &said))
 }
 
+/// Its exit status is that of all failures. The words changed in 2.03.17 or soon after.
 fn has_that_size(said: &str) -> bool {
-    said.contains("New size (") && said.contains("matches existing size (")
+    said.contains("No size change")
+        || said.contains("New size (") && said.contains("matches existing size (")
 }
 
 fn failure(output: &Output, said: &str) -> Error {
@@ -183,4 +185,18 @@ fn percentage(percent: i32) -> Result<i32> {
         Errno::EINVAL,
         format!("percentage must be [0..100] (was {percent})"),
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::captured::outputs;
+
+    #[test]
+    fn volumes_that_have_the_size_in_the_words_of_all_versions() {
+        for captured in outputs("lvm2", "same-size") {
+            assert!(has_that_size(&captured.text()), "{}", captured.version);
+        }
+        assert!(!has_that_size("Insufficient free space: 10 extents needed"));
+    }
 }

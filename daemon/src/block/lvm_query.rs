@@ -8,10 +8,72 @@ use nix::errno::Errno;
 use protocol::api::{LvmLv, LvmPv, LvmQueryActions, LvmVg};
 use protocol::{Context, Device, Error, Mountable, Result};
 
-use super::lvm::{change, filter, lvm, report};
+use super::lvm::report::{self, Row};
+use super::lvm::{change, filter, lvm};
 use crate::Daemon;
 use crate::filesystem::mapper;
 use crate::scratch;
+
+/// What is asked of `pvs`.
+const PV_FIELDS: &[&str] = &[
+    "pv_name",
+    "pv_uuid",
+    "pv_fmt",
+    "pv_size",
+    "dev_size",
+    "pv_free",
+    "pv_used",
+    "pv_attr",
+    "pv_pe_count",
+    "pv_pe_alloc_count",
+    "pv_tags",
+    "pe_start",
+    "pv_mda_count",
+    "pv_mda_free",
+];
+
+/// What is asked of `vgs`.
+const VG_FIELDS: &[&str] = &[
+    "vg_name",
+    "vg_uuid",
+    "vg_fmt",
+    "vg_attr",
+    "vg_size",
+    "vg_free",
+    "vg_sysid",
+    "vg_extent_size",
+    "vg_extent_count",
+    "vg_free_count",
+    "max_lv",
+    "max_pv",
+    "pv_count",
+    "lv_count",
+    "snap_count",
+    "vg_seqno",
+    "vg_tags",
+    "vg_mda_count",
+    "vg_mda_free",
+];
+
+/// What is asked of `lvs`.
+const LV_FIELDS: &[&str] = &[
+    "lv_name",
+    "lv_uuid",
+    "lv_attr",
+    "lv_major",
+    "lv_minor",
+    "lv_kernel_major",
+    "lv_kernel_minor",
+    "lv_size",
+    "seg_count",
+    "origin",
+    "snap_percent",
+    "copy_percent",
+    "move_pv",
+    "lv_tags",
+    "mirror_log",
+    "modules",
+];
 
 impl LvmQueryActions for Daemon {
     fn pvs(&mut self) -> Result<Vec<Device>> {
@@ -30,137 +92,18 @@ impl LvmQueryActions for Daemon {
     }
 
     fn pvs_full(&mut self) -> Result<Vec<LvmPv>> {
-        const FIELDS: &[&str] = &[
-            "pv_name",
-            "pv_uuid",
-            "pv_fmt",
-            "pv_size",
-            "dev_size",
-            "pv_free",
-            "pv_used",
-            "pv_attr",
-            "pv_pe_count",
-            "pv_pe_alloc_count",
-            "pv_tags",
-            "pe_start",
-            "pv_mda_count",
-            "pv_mda_free",
-        ];
-        let rows = report::rows("pvs", FIELDS)?;
-        rows.into_iter()
-            .map(|mut row| {
-                Ok(LvmPv {
-                    pv_name: row.device("pv_name"),
-                    pv_uuid: row.uuid("pv_uuid")?,
-                    pv_fmt: row.bytes("pv_fmt"),
-                    pv_size: row.number("pv_size")?,
-                    dev_size: row.number("dev_size")?,
-                    pv_free: row.number("pv_free")?,
-                    pv_used: row.number("pv_used")?,
-                    pv_attr: row.bytes("pv_attr"),
-                    pv_pe_count: row.number("pv_pe_count")?,
-                    pv_pe_alloc_count: row.number("pv_pe_alloc_count")?,
-                    pv_tags: row.bytes("pv_tags"),
-                    pe_start: row.number("pe_start")?,
-                    pv_mda_count: row.number("pv_mda_count")?,
-                    pv_mda_free: row.number("pv_mda_free")?,
-                })
-            })
-            .collect()
+        let rows = report::rows("pvs", PV_FIELDS)?;
+        rows.into_iter().map(pv).collect()
     }
 
     fn vgs_full(&mut self) -> Result<Vec<LvmVg>> {
-        const FIELDS: &[&str] = &[
-            "vg_name",
-            "vg_uuid",
-            "vg_fmt",
-            "vg_attr",
-            "vg_size",
-            "vg_free",
-            "vg_sysid",
-            "vg_extent_size",
-            "vg_extent_count",
-            "vg_free_count",
-            "max_lv",
-            "max_pv",
-            "pv_count",
-            "lv_count",
-            "snap_count",
-            "vg_seqno",
-            "vg_tags",
-            "vg_mda_count",
-            "vg_mda_free",
-        ];
-        let rows = report::rows("vgs", FIELDS)?;
-        rows.into_iter()
-            .map(|mut row| {
-                Ok(LvmVg {
-                    vg_name: row.bytes("vg_name"),
-                    vg_uuid: row.uuid("vg_uuid")?,
-                    vg_fmt: row.bytes("vg_fmt"),
-                    vg_attr: row.bytes("vg_attr"),
-                    vg_size: row.number("vg_size")?,
-                    vg_free: row.number("vg_free")?,
-                    vg_sysid: row.bytes("vg_sysid"),
-                    vg_extent_size: row.number("vg_extent_size")?,
-                    vg_extent_count: row.number("vg_extent_count")?,
-                    vg_free_count: row.number("vg_free_count")?,
-                    max_lv: row.number("max_lv")?,
-                    max_pv: row.number("max_pv")?,
-                    pv_count: row.number("pv_count")?,
-                    lv_count: row.number("lv_count")?,
-                    snap_count: row.number("snap_count")?,
-                    vg_seqno: row.number("vg_seqno")?,
-                    vg_tags: row.bytes("vg_tags"),
-                    vg_mda_count: row.number("vg_mda_count")?,
-                    vg_mda_free: row.number("vg_mda_free")?,
-                })
-            })
-            .collect()
+        let rows = report::rows("vgs", VG_FIELDS)?;
+        rows.into_iter().map(vg).collect()
     }
 
     fn lvs_full(&mut self) -> Result<Vec<LvmLv>> {
-        const FIELDS: &[&str] = &[
-            "lv_name",
-            "lv_uuid",
-            "lv_attr",
-            "lv_major",
-            "lv_minor",
-            "lv_kernel_major",
-            "lv_kernel_minor",
-            "lv_size",
-            "seg_count",
-            "origin",
-            "snap_percent",
-            "copy_percent",
-            "move_pv",
-            "lv_tags",
-            "mirror_log",
-            "modules",
-        ];
-        let rows = report::rows("lvs", FIELDS)?;
-        rows.into_iter()
-            .map(|mut row| {
-                Ok(LvmLv {
-                    lv_name: row.bytes("lv_name"),
-                    lv_uuid: row.uuid("lv_uuid")?,
-                    lv_attr: row.bytes("lv_attr"),
-                    lv_major: row.number("lv_major")?,
-                    lv_minor: row.number("lv_minor")?,
-                    lv_kernel_major: row.number("lv_kernel_major")?,
-                    lv_kernel_minor: row.number("lv_kernel_minor")?,
-                    lv_size: row.number("lv_size")?,
-                    seg_count: row.number("seg_count")?,
-                    origin: row.bytes("origin"),
-                    snap_percent: row.percent("snap_percent")?,
-                    copy_percent: row.percent("copy_percent")?,
-                    move_pv: row.bytes("move_pv"),
-                    lv_tags: row.bytes("lv_tags"),
-                    mirror_log: row.bytes("mirror_log"),
-                    modules: row.bytes("modules"),
-                })
-            })
-            .collect()
+        let rows = report::rows("lvs", LV_FIELDS)?;
+        rows.into_iter().map(lv).collect()
     }
 
     fn pvuuid(&mut self, device: Device) -> Result<String> {
@@ -247,6 +190,70 @@ impl LvmQueryActions for Daemon {
     }
 }
 
+fn pv(mut row: Row) -> Result<LvmPv> {
+    Ok(LvmPv {
+        pv_name: row.device("pv_name"),
+        pv_uuid: row.uuid("pv_uuid")?,
+        pv_fmt: row.bytes("pv_fmt"),
+        pv_size: row.number("pv_size")?,
+        dev_size: row.number("dev_size")?,
+        pv_free: row.number("pv_free")?,
+        pv_used: row.number("pv_used")?,
+        pv_attr: row.bytes("pv_attr"),
+        pv_pe_count: row.number("pv_pe_count")?,
+        pv_pe_alloc_count: row.number("pv_pe_alloc_count")?,
+        pv_tags: row.bytes("pv_tags"),
+        pe_start: row.number("pe_start")?,
+        pv_mda_count: row.number("pv_mda_count")?,
+        pv_mda_free: row.number("pv_mda_free")?,
+    })
+}
+
+fn vg(mut row: Row) -> Result<LvmVg> {
+    Ok(LvmVg {
+        vg_name: row.bytes("vg_name"),
+        vg_uuid: row.uuid("vg_uuid")?,
+        vg_fmt: row.bytes("vg_fmt"),
+        vg_attr: row.bytes("vg_attr"),
+        vg_size: row.number("vg_size")?,
+        vg_free: row.number("vg_free")?,
+        vg_sysid: row.bytes("vg_sysid"),
+        vg_extent_size: row.number("vg_extent_size")?,
+        vg_extent_count: row.number("vg_extent_count")?,
+        vg_free_count: row.number("vg_free_count")?,
+        max_lv: row.number("max_lv")?,
+        max_pv: row.number("max_pv")?,
+        pv_count: row.number("pv_count")?,
+        lv_count: row.number("lv_count")?,
+        snap_count: row.number("snap_count")?,
+        vg_seqno: row.number("vg_seqno")?,
+        vg_tags: row.bytes("vg_tags"),
+        vg_mda_count: row.number("vg_mda_count")?,
+        vg_mda_free: row.number("vg_mda_free")?,
+    })
+}
+
+fn lv(mut row: Row) -> Result<LvmLv> {
+    Ok(LvmLv {
+        lv_name: row.bytes("lv_name"),
+        lv_uuid: row.uuid("lv_uuid")?,
+        lv_attr: row.bytes("lv_attr"),
+        lv_major: row.number("lv_major")?,
+        lv_minor: row.number("lv_minor")?,
+        lv_kernel_major: row.number("lv_kernel_major")?,
+        lv_kernel_minor: row.number("lv_kernel_minor")?,
+        lv_size: row.number("lv_size")?,
+        seg_count: row.number("seg_count")?,
+        origin: row.bytes("origin"),
+        snap_percent: row.percent("snap_percent")?,
+        copy_percent: row.percent("copy_percent")?,
+        move_pv: row.bytes("move_pv"),
+        lv_tags: row.bytes("lv_tags"),
+        mirror_log: row.bytes("mirror_log"),
+        modules: row.bytes("modules"),
+    })
+}
+
 /// The field of the one thing that `subject` names.
 fn uuid(command: &str, field: &str, subject: &OsStr) -> Result<String> {
     let values = report::column(command, field, Some(subject))?;
@@ -275,4 +282,117 @@ fn number(device: &Device) -> Option<u64> {
     std::fs::metadata(device.path())
         .ok()
         .map(|meta| meta.rdev())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::captured::outputs;
+
+    const MIB: i64 = 1 << 20;
+
+    fn full<T>(
+        what: &str,
+        fields: &[&'static str],
+        each: fn(Row) -> Result<T>,
+    ) -> impl Iterator<Item = (String, Vec<T>)> {
+        outputs("lvm2", what).into_iter().map(move |captured| {
+            let rows = report::parse(&captured.bytes, fields).expect("rows");
+            let all: Result<Vec<T>> = rows.into_iter().map(each).collect();
+            (captured.version, all.expect("all fields"))
+        })
+    }
+
+    #[test]
+    fn physical_volumes_of_all_versions() {
+        for (version, volumes) in full("pvs-full", PV_FIELDS, pv) {
+            let found: Vec<_> = volumes
+                .iter()
+                .map(|pv| (pv.pv_name.as_str(), pv.pv_pe_count, pv.pv_pe_alloc_count))
+                .collect();
+            let expected = [
+                ("/dev/sdb", 127, 19),
+                ("/dev/sdc", 127, 10),
+                ("/dev/sdd", 127, 0),
+                ("/dev/sde", 0, 0),
+            ];
+            assert_eq!(found, expected, "{version}");
+            let first = &volumes[0];
+            assert_eq!(first.pv_fmt, b"lvm2", "{version}");
+            assert_eq!(first.pv_attr, b"a--", "{version}");
+            assert_eq!(first.dev_size, 512 * MIB, "{version}");
+            assert_eq!(first.pv_size, 508 * MIB, "{version}");
+            assert_eq!(first.pv_used, 76 * MIB, "{version}");
+            assert_eq!(first.pv_free, 432 * MIB, "{version}");
+            assert_eq!((first.pe_start, first.pv_mda_count), (MIB, 1), "{version}");
+            assert_eq!(first.pv_tags, b"", "{version}");
+        }
+        for (version, volumes) in full("pvs-full-missing", PV_FIELDS, pv) {
+            let missing = volumes.iter().find(|pv| pv.pv_attr == b"a-m");
+            let missing = missing.expect("the missing one");
+            assert_eq!(missing.pv_name.as_str(), "[unknown]", "{version}");
+            assert_eq!(
+                (missing.dev_size, missing.pv_mda_count),
+                (0, 0),
+                "{version}"
+            );
+        }
+    }
+
+    #[test]
+    fn groups_of_all_versions() {
+        for (what, attributes, metadata) in [
+            ("vgs-full", &b"wz--n-"[..], 3),
+            ("vgs-full-missing", b"wz-pn-", 2),
+        ] {
+            for (version, groups) in full(what, VG_FIELDS, vg) {
+                let [group] = &groups[..] else {
+                    panic!("{version}: {}", groups.len());
+                };
+                assert_eq!(group.vg_name, b"vg1", "{version}");
+                assert_eq!(group.vg_attr, attributes, "{version}");
+                assert_eq!(group.vg_extent_size, 4 * MIB, "{version}");
+                assert_eq!(group.vg_extent_count, 3 * 127, "{version}");
+                assert_eq!(group.vg_size, 3 * 508 * MIB, "{version}");
+                assert_eq!(group.vg_free_count, 3 * 127 - 29, "{version}");
+                assert_eq!((group.pv_count, group.lv_count), (3, 4), "{version}");
+                assert_eq!((group.snap_count, group.max_lv), (1, 0), "{version}");
+                assert_eq!(group.vg_sysid, b"", "{version}");
+                assert_eq!(group.vg_mda_count, metadata, "{version}");
+                let mut tags: Vec<&[u8]> = group.vg_tags.split(|&byte| byte == b',').collect();
+                tags.sort_unstable();
+                assert_eq!(tags, [&b"tag/2=x"[..], b"tag1"], "{version}");
+            }
+        }
+    }
+
+    #[test]
+    fn logical_volumes_of_all_versions() {
+        for (version, mut volumes) in full("lvs-full", LV_FIELDS, lv) {
+            volumes.sort_by(|a, b| a.lv_name.cmp(&b.lv_name));
+            let [mirror, origin, off, snapshot] = &volumes[..] else {
+                panic!("{version}: {}", volumes.len());
+            };
+            assert_eq!(mirror.lv_name, b"lv-2.x+", "{version}");
+            assert_eq!(mirror.lv_size, 40 * MIB, "{version}");
+            assert!((0.0..=100.0).contains(&mirror.copy_percent), "{version}");
+            assert_eq!(mirror.modules, b"mirror", "{version}");
+            assert_eq!(origin.lv_name, b"lv1", "{version}");
+            assert_eq!(origin.lv_tags, b"lvtag", "{version}");
+            assert!(origin.lv_kernel_major > 0, "{version}");
+            assert_eq!(off.lv_name, b"off", "{version}");
+            assert_eq!(off.lv_kernel_major, -1, "{version}");
+            assert!(off.lv_attr.starts_with(b"-wi-"), "{version}");
+            assert_eq!(snapshot.origin, b"lv1", "{version}");
+            assert!((0.0..1.0).contains(&snapshot.snap_percent), "{version}");
+            assert!(
+                origin.snap_percent < 0.0 && origin.copy_percent < 0.0,
+                "{version}"
+            );
+        }
+        for (version, volumes) in full("lvs-full-missing", LV_FIELDS, lv) {
+            let inactive = volumes.iter().all(|lv| lv.lv_kernel_minor == -1);
+            assert!(volumes.len() == 4 && inactive, "{version}");
+        }
+    }
 }

@@ -66,11 +66,7 @@ impl MdActions for Daemon {
             .arg(md.path())
             .run()
             .context(md)?;
-        Ok(output
-            .stdout
-            .split(|&byte| byte == b'\n')
-            .filter_map(detail)
-            .collect())
+        Ok(details(&output.stdout))
     }
 
     fn md_stop(&mut self, md: Device) -> Result<()> {
@@ -178,6 +174,15 @@ fn is_running(device: &Device) -> bool {
     std::fs::read_to_string(state).is_ok_and(|state| state.trim() != "clear")
 }
 
+/// What mdadm prints for scripts. Of the array's name, which is the guest's, it prints the first
+/// line only.
+fn details(output: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
+    output
+        .split(|&byte| byte == b'\n')
+        .filter_map(detail)
+        .collect()
+}
+
 /// `MD_LEVEL=raid1` as `level` and `raid1`.
 fn detail(line: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
     let line = line.trim_ascii();
@@ -218,6 +223,7 @@ fn member(word: &str) -> Option<Member<'_>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::captured::{all, outputs};
 
     #[test]
     fn members_of_arrays() {
@@ -279,6 +285,105 @@ mod tests {
         for (nrdevices, spare) in [(Some(3), None), (Some(1), None), (None, Some(-1))] {
             assert!(Plan::new(2, &options(nrdevices, spare, None)).is_err());
         }
+    }
+
+    fn field(details: &[(Vec<u8>, Vec<u8>)], name: &str) -> Option<String> {
+        let found = details.iter().find(|(other, _)| other == name.as_bytes())?;
+        Some(String::from_utf8_lossy(&found.1).into_owned())
+    }
+
+    #[test]
+    fn details_of_all_versions() {
+        for captured in outputs("mdadm", "detail") {
+            let found = details(&captured.bytes);
+            // That version cuts a letter off.
+            let dev = if captured.version == "4.1" {
+                "ev"
+            } else {
+                "dev"
+            };
+            for (name, value) in [
+                ("level", "raid1"),
+                ("devices", "2"),
+                ("metadata", "1.2"),
+                ("uuid", "01234567:89abcdef:01234567:89abcdef"),
+                ("devname", "first"),
+                ("name", "host:first"),
+                (&format!("device_{dev}_sdb_role"), "0"),
+                (&format!("device_{dev}_sdb_dev"), "/dev/sdb"),
+                (&format!("device_{dev}_sdd_role"), "spare"),
+            ] {
+                let version = &captured.version;
+                assert_eq!(
+                    field(&found, name).as_deref(),
+                    Some(value),
+                    "{version}: {name}"
+                );
+            }
+        }
+        for captured in outputs("mdadm", "detail-missing") {
+            let found = details(&captured.bytes);
+            assert_eq!(
+                field(&found, "devices").as_deref(),
+                Some("3"),
+                "{}",
+                captured.version
+            );
+            let absent = !found.iter().any(|(_, value)| value == b"missing");
+            assert!(absent, "{}", captured.version);
+        }
+    }
+
+    /// The name goes on after a line end with `MD_LEVEL=raid0`.
+    #[test]
+    fn names_with_line_ends() {
+        for captured in outputs("mdadm", "detail-names") {
+            let found = details(&captured.bytes);
+            for (name, value) in [("level", "raid1"), ("devices", "3"), ("name", "n")] {
+                let version = &captured.version;
+                assert_eq!(
+                    field(&found, name).as_deref(),
+                    Some(value),
+                    "{version}: {name}"
+                );
+            }
+            let names = found.iter().filter(|(name, _)| name == b"level");
+            assert_eq!(names.count(), 1, "{}", captured.version);
+        }
+    }
+
+    #[test]
+    fn members_by_the_kernel() {
+        let stats = |what| {
+            let mut captured = all("linux", what);
+            let text = captured.remove(0).text();
+            let members = members_of(&text, "md127").expect("the array");
+            let mut found: Vec<(String, i32, Vec<u8>)> = members
+                .map(|member| {
+                    let stat = member.stat;
+                    (member.name.to_owned(), stat.mdstat_index, stat.mdstat_flags)
+                })
+                .collect();
+            found.sort();
+            found
+        };
+        let member = |name: &str, index, flags: &str| (name.to_owned(), index, flags.into());
+        assert_eq!(
+            stats("mdstat"),
+            [
+                member("sdb", 0, ""),
+                member("sdc", 1, ""),
+                member("sdd", 2, "S")
+            ]
+        );
+        assert_eq!(
+            stats("mdstat-failed"),
+            [
+                member("sdb", 0, ""),
+                member("sdc", 1, "F"),
+                member("sdd", 2, "")
+            ]
+        );
     }
 
     #[test]

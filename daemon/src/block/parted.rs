@@ -82,7 +82,7 @@ impl Listing {
         if output.code != 0 {
             let said = output.message();
             let message = format!("parted: {device}: {said}");
-            return Err(if said.contains(NO_TABLE) {
+            return Err(if finds_no_table(&said) {
                 Error::os(Errno::EINVAL, message)
             } else {
                 Error::new(message)
@@ -101,7 +101,23 @@ impl Listing {
         // The path may have colons inside.
         let disk = lines.next()?.strip_prefix(path)?;
         let kind = disk.split(':').nth(5)?.to_owned();
-        let rows = lines.map(Row::parse).collect::<Option<_>>()?;
+        let mut records: Vec<String> = Vec::new();
+        for line in lines {
+            match records.last_mut() {
+                // A name may have line ends inside. Before 3.5, which has JSON as well, not even
+                // its colons are marked: some names can still pretend to be a row.
+                Some(record) if !record.ends_with(';') || Row::parse(line).is_none() => {
+                    record.push('\n');
+                    record.push_str(line);
+                }
+                _ => records.push(line.to_owned()),
+            }
+        }
+        let rows = records.iter().map(|record| {
+            let whole = record.ends_with(';');
+            Row::parse(record).filter(|_| whole)
+        });
+        let rows = rows.collect::<Option<_>>()?;
         Some(Self { kind, rows })
     }
 
@@ -116,6 +132,10 @@ impl Listing {
         let row = rows.find(|row| row.extent.number == number)?;
         Some(row.flags.contains("boot"))
     }
+}
+
+fn finds_no_table(said: &str) -> bool {
+    said.contains(NO_TABLE)
 }
 
 impl Row {
@@ -143,6 +163,7 @@ impl Row {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::captured::outputs;
 
     #[test]
     fn listings() {
@@ -179,6 +200,99 @@ mod tests {
         }
     }
 
+    const MIB: u64 = 1 << 20;
+    /// A cylinder, in parted's opinion of this disk.
+    const CYLINDER: u64 = 510 * 512;
+
+    #[test]
+    fn listings_of_all_versions() {
+        type Rows = &'static [(u32, u64, u64, bool)];
+        let expected: [(&str, &str, Rows); 5] = [
+            (
+                "gpt",
+                "gpt",
+                &[
+                    (1, MIB, MIB, true),
+                    (2, 4 * MIB, 2 * MIB, false),
+                    (3, 8 * MIB, 2 * MIB, false),
+                ],
+            ),
+            (
+                "dos",
+                "msdos",
+                &[
+                    (1, MIB, MIB, true),
+                    (2, 4 * MIB, 16 * MIB, false),
+                    (5, 5 * MIB, MIB, false),
+                ],
+            ),
+            (
+                "sun",
+                "sun",
+                &[
+                    (1, 0, CYLINDER, true),
+                    (2, 2 * CYLINDER, 2 * CYLINDER, false),
+                ],
+            ),
+            (
+                "mac",
+                "mac",
+                &[
+                    (1, 512, 63 * 512, false),
+                    (2, MIB, 3 * MIB, false),
+                    (3, 8 * MIB, 8 * MIB, true),
+                ],
+            ),
+            ("loop", "loop", &[(1, 0, 512 * MIB, false)]),
+        ];
+        for (what, kind, rows) in expected {
+            for captured in outputs("parted", what) {
+                let version = captured.version.as_str();
+                let listing = Listing::parse(&captured.text(), "/dev/sda").expect(version);
+                assert_eq!(listing.kind, kind, "{what}: {version}");
+                let found: Vec<_> = listing
+                    .extents()
+                    .map(|extent| {
+                        let boot = listing.is_bootable(extent.number);
+                        (extent.number, extent.start, extent.size, boot == Some(true))
+                    })
+                    .collect();
+                assert_eq!(found, rows, "{what}: {version}");
+            }
+        }
+    }
+
+    /// One name goes on with what looks like a row with the number 9.
+    #[test]
+    fn names_with_line_ends() {
+        let gpt = [(1, true), (2, false), (3, false), (5, false), (6, false)];
+        let mac = [(1, false), (2, false), (3, true)];
+        for (what, rows) in [("gpt-names", &gpt[..]), ("mac-names", &mac)] {
+            for captured in outputs("parted", what) {
+                let version = captured.version.as_str();
+                let listing = Listing::parse(&captured.text(), "/dev/sda").expect(version);
+                let found: Vec<(u32, bool)> = listing
+                    .extents()
+                    .map(|extent| {
+                        (
+                            extent.number,
+                            listing.is_bootable(extent.number) == Some(true),
+                        )
+                    })
+                    .collect();
+                assert_eq!(found, rows, "{what}: {version}");
+            }
+        }
+    }
+
+    #[test]
+    fn disks_without_a_table_in_the_words_of_all_versions() {
+        for captured in outputs("parted", "blank") {
+            assert!(finds_no_table(&captured.text()), "{}", captured.version);
+        }
+        assert!(!finds_no_table("Error: Could not stat device /dev/sda"));
+    }
+
     #[test]
     fn what_is_no_listing() {
         for text in [
@@ -186,6 +300,7 @@ mod tests {
             "BYT;",
             "XYZ;\n/dev/x:1B:a:b:c:d:e;",
             "BYT;\n/dev/x:1B:a:1:1:gpt:;\nfoo",
+            "BYT;\n/dev/x:1B:a:1:1:gpt:;\n1:0B:1B:2B:::;\nfoo",
         ] {
             assert_eq!(Listing::parse(text, "/dev/x"), None, "{text}");
         }

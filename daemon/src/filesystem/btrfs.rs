@@ -18,6 +18,9 @@ use crate::guest::{View, file_type};
 /// The exit status of `btrfs rescue super-recover` after it has restored a superblock.
 const RECOVERED: i32 = 2;
 
+/// Begins the line between a filesystem's label and its devices.
+const TOTAL: &str = "\n\tTotal devices ";
+
 impl BtrfsActions for Daemon {
     fn btrfs_filesystem_resize(
         &mut self,
@@ -213,10 +216,12 @@ fn tune(device: &Device, options: &[&str]) -> Result<()> {
         .map(drop)
 }
 
-/// The devices in what `btrfs filesystem show` prints.
+/// The devices in what `btrfs filesystem show` prints. They come after the label, which may have
+/// any lines inside.
 fn devices_of(text: &str) -> Result<Vec<Device>> {
+    let (_, devices) = text.rsplit_once(TOTAL).unwrap_or_default();
     let mut found = Vec::new();
-    for line in text.lines().map(str::trim) {
+    for line in devices.lines().map(str::trim) {
         if line.starts_with("*** Some devices missing") {
             return Err(Error::with_errno(Errno::ENODEV, "missing devices"));
         }
@@ -236,6 +241,7 @@ fn devices_of(text: &str) -> Result<Vec<Device>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::captured::outputs;
 
     #[test]
     fn devices_of_a_filesystem() {
@@ -248,7 +254,23 @@ mod tests {
         let missing = format!("{text}\t*** Some devices missing\n");
         let error = devices_of(&missing).unwrap_err();
         assert_eq!(error.errno(), Some(Errno::ENODEV));
-        let missing = "\tdevid 2 size 0 used 0 path <missing disk> MISSING\n";
-        assert!(devices_of(missing).is_err());
+        let missing = format!("{text}\tdevid 3 size 0 used 0 path <missing disk> MISSING\n");
+        assert!(devices_of(&missing).is_err());
+    }
+
+    #[test]
+    fn devices_in_the_words_of_all_versions() {
+        let both = [Device::new("/dev/sdb"), Device::new("/dev/sdc")];
+        // The label of the second pretends to be a line with a device.
+        for what in ["show", "show-names"] {
+            for captured in outputs("btrfs-progs", what) {
+                let found = devices_of(&captured.text()).expect("devices");
+                assert_eq!(found, both, "{what}: {}", captured.version);
+            }
+        }
+        for captured in outputs("btrfs-progs", "show-missing") {
+            let error = devices_of(&captured.text()).unwrap_err();
+            assert_eq!(error.errno(), Some(Errno::ENODEV), "{}", captured.version);
+        }
     }
 }

@@ -152,6 +152,48 @@ fn parse_scrub(text: &str) -> Btrfsscrub {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::captured::outputs;
+
+    #[test]
+    fn balances_of_all_versions() {
+        for (what, status) in [
+            ("balance-none", "none"),
+            ("balance-running", "running"),
+            ("balance-paused", "paused"),
+        ] {
+            for captured in outputs("btrfs-progs", what) {
+                let version = &captured.version;
+                let found = parse_balance(&captured.text()).expect("a balance");
+                assert_eq!(found.btrfsbalance_status, status.as_bytes(), "{version}");
+                // How far it had come is chance; what there is to do is not.
+                let (total, left) = (found.btrfsbalance_total, found.btrfsbalance_left);
+                let done = found.btrfsbalance_balanced;
+                if status == "none" {
+                    assert_eq!((total, left, done), (0, 0, 0), "{version}");
+                } else {
+                    assert!(total > 1 && done < total, "{version}: {done} of {total}");
+                    assert_eq!(left, 100 - done * 100 / total, "{version}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn scrubs_of_all_versions() {
+        for captured in outputs("btrfs-progs", "scrub") {
+            let version = &captured.version;
+            let found = parse_scrub(&captured.text());
+            assert!(found.btrfsscrub_tree_extents_scrubbed > 0, "{version}");
+            let bytes = found.btrfsscrub_tree_extents_scrubbed * 16384;
+            assert_eq!(found.btrfsscrub_tree_bytes_scrubbed, bytes, "{version}");
+            assert!(found.btrfsscrub_last_physical > 0, "{version}");
+            assert_eq!(found.btrfsscrub_csum_errors, 0, "{version}");
+        }
+        for captured in outputs("btrfs-progs", "scrub-none") {
+            let found = parse_scrub(&captured.text());
+            assert_eq!(found, parse_scrub(""), "{}", captured.version);
+        }
+    }
 
     #[test]
     fn states_of_a_balance() {

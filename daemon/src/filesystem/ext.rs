@@ -15,6 +15,12 @@ use crate::guest::View;
 /// e2fsck's greatest exit status that means that all is well now.
 const CORRECTED: i32 = 1;
 
+/// The titles of what the guest has chosen, with what begins the line after each.
+const FREE_TEXT: [(&[u8], &[u8]); 2] = [
+    (b"Filesystem volume name", b"Last mounted on: "),
+    (b"Last mounted on", b"Filesystem UUID: "),
+];
+
 /// What tune2fs prints for what is not set.
 const UNSET: [&[u8]; 3] = [b"<none>", b"<not available>", b"(none)"];
 
@@ -83,14 +89,7 @@ impl ExtActions for Daemon {
 
     fn get_e2attrs(&mut self, file: GuestPath) -> Result<Vec<u8>> {
         let out = self.on_file(Command::new("lsattr").arg("-d"), &file)?;
-        let mut letters: Vec<u8> = first_word(&out.stdout)
-            .ok_or_else(|| unsupported(&out, &file))?
-            .iter()
-            .copied()
-            .filter(|letter| *letter != b'-')
-            .collect();
-        letters.sort_unstable();
-        Ok(letters)
+        letters(&out.stdout).ok_or_else(|| unsupported(&out, &file))
     }
 
     fn set_e2attrs(
@@ -114,8 +113,7 @@ impl ExtActions for Daemon {
 
     fn get_e2generation(&mut self, file: GuestPath) -> Result<i64> {
         let out = self.on_file(Command::new("lsattr").arg("-dv"), &file)?;
-        first_word(&out.stdout)
-            .and_then(|word| std::str::from_utf8(word).ok()?.parse::<u32>().ok())
+        generation(&out.stdout)
             .map(i64::from)
             .ok_or_else(|| unsupported(&out, &file))
     }
@@ -280,23 +278,51 @@ fn settings(options: &Tune2fsOptions<'_>) -> Result<Vec<OsString>> {
     Ok(args)
 }
 
-/// What `tune2fs -l` prints after its own name: titles, colons and values.
+/// What `tune2fs -l` prints after its own name: titles, colons and values. What the guest has
+/// chosen of it may have line ends inside.
 fn superblock_fields(out: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
-    out.split(|&b| b == b'\n')
-        .filter(|line| !line.is_empty())
-        .enumerate()
-        .filter(|(at, line)| *at > 0 || !line.starts_with(b"tune2fs "))
-        .map(|(_, line)| {
-            let colon = line.iter().position(|&b| b == b':');
-            let (title, value) = line.split_at(colon.unwrap_or(line.len()));
-            let value = value.strip_prefix(b":").unwrap_or(value).trim_ascii_start();
-            if UNSET.contains(&value) {
-                (title.to_vec(), Vec::new())
-            } else {
-                (title.to_vec(), value.to_vec())
+    let mut found: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
+    for (at, line) in out.split(|&b| b == b'\n').enumerate() {
+        if at == 0 && line.starts_with(b"tune2fs ") {
+            continue;
+        }
+        let within = FREE_TEXT.iter().find(|(title, _)| {
+            let last = found.last().map(|(last, _)| last.as_slice());
+            last == Some(title)
+        });
+        match (found.last_mut(), within) {
+            (Some((_, value)), Some((_, next))) if !line.starts_with(next) => {
+                value.push(b'\n');
+                value.extend_from_slice(line);
             }
-        })
-        .collect()
+            _ if line.is_empty() => {}
+            _ => {
+                let colon = line.iter().position(|&b| b == b':');
+                let (title, value) = line.split_at(colon.unwrap_or(line.len()));
+                let value = value.strip_prefix(b":").unwrap_or(value).trim_ascii_start();
+                found.push((title.to_vec(), value.to_vec()));
+            }
+        }
+    }
+    for (_, value) in &mut found {
+        if UNSET.contains(&value.as_slice()) {
+            value.clear();
+        }
+    }
+    found
+}
+
+/// `----i--A------e------- ./NAME`
+fn letters(out: &[u8]) -> Option<Vec<u8>> {
+    let mut letters = first_word(out)?.to_vec();
+    letters.retain(|letter| *letter != b'-');
+    letters.sort_unstable();
+    Some(letters)
+}
+
+/// `123456789  ---------------------- ./NAME`
+fn generation(out: &[u8]) -> Option<u32> {
+    std::str::from_utf8(first_word(out)?).ok()?.parse().ok()
 }
 
 fn first_word(out: &[u8]) -> Option<&[u8]> {
@@ -337,11 +363,13 @@ fn not_negative(name: &str, value: i64) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::captured::outputs;
 
     #[test]
     fn fields_of_the_superblock() {
         let out = b"tune2fs 1.47.0 (5-Feb-2023)\nFilesystem volume name:   <none>\n\
-            Last mounted on:          /a: b\nCheck interval:           0 (<none>)\nodd line\n";
+            Last mounted on:          /a: b\nFilesystem UUID:          x\n\
+            Check interval:           0 (<none>)\nodd line\n";
         let fields = superblock_fields(out);
         let field = |title: &str, value: &str| (title.into(), value.into());
         assert_eq!(
@@ -349,10 +377,86 @@ mod tests {
             [
                 field("Filesystem volume name", ""),
                 field("Last mounted on", "/a: b"),
+                field("Filesystem UUID", "x"),
                 field("Check interval", "0 (<none>)"),
                 field("odd line", ""),
             ]
         );
+    }
+
+    #[test]
+    fn superblocks_of_all_versions() {
+        const UUID: &[u8] = b"01234567-89ab-4cde-8f01-23456789abcd";
+        type Fields = &'static [(&'static str, &'static [u8])];
+        let expected: [(&str, Fields); 3] = [
+            (
+                "tune2fs",
+                &[
+                    ("Filesystem volume name", b"plain"),
+                    ("Last mounted on", b"/a: b"),
+                    ("Filesystem UUID", UUID),
+                    ("Filesystem magic number", b"0xEF53"),
+                    ("Filesystem revision #", b"1 (dynamic)"),
+                    ("Block count", b"65536"),
+                    ("Block size", b"1024"),
+                    ("Check interval", b"0 (<none>)"),
+                    ("Directory Hash Seed", UUID),
+                ],
+            ),
+            (
+                "tune2fs-ext2",
+                &[
+                    ("Filesystem volume name", b""),
+                    ("Last mounted on", b""),
+                    ("Filesystem UUID", UUID),
+                    ("Block count", b"16384"),
+                ],
+            ),
+            (
+                "tune2fs-names",
+                &[
+                    ("Filesystem volume name", b"a\nb,\"c\\\xff d"),
+                    ("Last mounted on", b"/m\nn: o"),
+                    ("Filesystem UUID", UUID),
+                    ("Filesystem state", b"clean"),
+                ],
+            ),
+        ];
+        for (what, fields) in expected {
+            for captured in outputs("e2fsprogs", what) {
+                let (version, found) = (&captured.version, superblock_fields(&captured.bytes));
+                assert!(!found[0].0.starts_with(b"tune2fs"), "{version}");
+                assert!(
+                    found.iter().all(|(title, _)| !title.is_empty()),
+                    "{version}"
+                );
+                for (title, value) in fields {
+                    let named = found.iter().find(|(other, _)| other == title.as_bytes());
+                    let named = named.map(|(_, value)| &**value);
+                    assert_eq!(named, Some(*value), "{version}: {title}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn attributes_of_all_versions() {
+        for (what, expected) in [
+            ("lsattr", "Aei"),
+            ("lsattr-directory", "de"),
+            // Its name goes on with a line that looks like the program's.
+            ("lsattr-name", "ae"),
+        ] {
+            for captured in outputs("e2fsprogs", what) {
+                let found = letters(&captured.bytes).expect("letters");
+                assert_eq!(found, expected.as_bytes(), "{what}: {}", captured.version);
+            }
+        }
+        for captured in outputs("e2fsprogs", "lsattr-generation") {
+            let found = generation(&captured.bytes);
+            assert_eq!(found, Some(123_456_789), "{}", captured.version);
+        }
+        assert_eq!((letters(b""), generation(b"")), (None, None));
     }
 
     #[test]

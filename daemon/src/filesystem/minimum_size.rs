@@ -20,8 +20,7 @@ pub(super) fn ext(devices: &Devices, device: &Device) -> Result<i64> {
         .run()
         .context(device)?
         .stdout;
-    let blocks = number_after(&out, "Estimated minimum size of the filesystem:")
-        .ok_or_else(|| not_found(device, &out))?;
+    let blocks = ext_blocks(&out).ok_or_else(|| not_found(device, &out))?;
     blocks
         .checked_mul(superblock::ext_block_size(devices, device)?)
         .ok_or_else(|| Error::new(format!("{device}: filesystem size too big: overflow")))
@@ -40,23 +39,14 @@ pub(super) fn ntfs(device: &Device) -> Result<i64> {
         .output()
         .context(device)?;
     if output.code == 0 {
-        return number_after(&output.stdout, "You might resize at ")
-            .ok_or_else(|| not_found(device, &output.stdout));
+        return ntfs_size(&output.stdout).ok_or_else(|| not_found(device, &output.stdout));
     }
     // It also fails when there is nothing to be gained.
     let text = String::from_utf8_lossy(&output.stdout);
     if !text.contains("Volume is full") {
         return Err(Error::new(output.message())).context(device);
     }
-    let cluster = number_after(&output.stdout, "Cluster size");
-    let volume = number_after(&output.stdout, "Current volume size:");
-    match (cluster, volume) {
-        (Some(cluster @ 1..), Some(volume)) => volume
-            .checked_add(cluster - 1)
-            .map(|size| size / cluster * cluster)
-            .ok_or_else(|| not_found(device, &output.stdout)),
-        _ => Err(not_found(device, &output.stdout)),
-    }
+    ntfs_size_when_full(&output.stdout).ok_or_else(|| not_found(device, &output.stdout))
 }
 
 /// Of the btrfs filesystem that the open directory is on.
@@ -87,21 +77,37 @@ pub(super) fn xfs(device: &Device, mountpoint: &File) -> Result<i64> {
         .run()
         .context(device)?
         .stdout;
-    let text = String::from_utf8_lossy(&out);
-    let data = text
-        .lines()
-        .find(|line| line.starts_with("data"))
-        .ok_or_else(|| not_found(device, &out))?;
+    let (size, blocks) = xfs_data(&out).ok_or_else(|| not_found(device, &out))?;
+    size.checked_mul(blocks)
+        .ok_or_else(|| Error::new(format!("{device}: filesystem size too big: overflow")))
+}
+
+/// What `resize2fs -P` says.
+fn ext_blocks(out: &[u8]) -> Option<i64> {
+    number_after(out, "Estimated minimum size of the filesystem:")
+}
+
+/// What `ntfsresize --info` says.
+fn ntfs_size(out: &[u8]) -> Option<i64> {
+    number_after(out, "You might resize at ")
+}
+
+/// The size of a full filesystem, which is its smallest, in whole clusters.
+fn ntfs_size_when_full(out: &[u8]) -> Option<i64> {
+    let cluster = number_after(out, "Cluster size").filter(|&cluster| cluster >= 1)?;
+    let volume = number_after(out, "Current volume size:")?;
+    Some(volume.checked_add(cluster - 1)? / cluster * cluster)
+}
+
+/// The size and the number of the blocks in what `xfs_info` prints.
+fn xfs_data(out: &[u8]) -> Option<(i64, i64)> {
+    let text = String::from_utf8_lossy(out);
+    let data = text.lines().find(|line| line.starts_with("data"))?;
     let field = |name: &str| -> Option<i64> {
         let (_, rest) = data.split_once(name)?;
         number(rest)
     };
-    match (field("bsize="), field("blocks=")) {
-        (Some(size), Some(blocks)) => size
-            .checked_mul(blocks)
-            .ok_or_else(|| Error::new(format!("{device}: filesystem size too big: overflow"))),
-        _ => Err(not_found(device, &out)),
-    }
+    Some((field("bsize=")?, field("blocks=")?))
 }
 
 fn not_found(device: &Device, out: &[u8]) -> Error {
@@ -129,6 +135,7 @@ fn number(text: &str) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::captured::outputs;
 
     #[test]
     fn numbers_in_what_tools_print() {
@@ -143,5 +150,50 @@ mod tests {
         );
         assert_eq!(number_after(b"99999999999999999999\n", ""), None);
         assert_eq!(number_after(out, "Nothing"), None);
+    }
+
+    /// How small it can be, each version reckons by itself; what it says must be in these bounds.
+    #[test]
+    fn sizes_in_the_words_of_all_versions() {
+        type Find = fn(&[u8]) -> Option<i64>;
+        let tools: [(&str, &str, Find, std::ops::Range<i64>); 5] = [
+            ("e2fsprogs", "minimum", ext_blocks, 1000..65536),
+            ("e2fsprogs", "minimum-ext2", ext_blocks, 100..16384),
+            ("ntfs-3g", "info", ntfs_size, 1 << 20..64 << 20),
+            (
+                "ntfs-3g",
+                "info-full",
+                ntfs_size_when_full,
+                (64 << 20) - 4096..(64 << 20) + 1,
+            ),
+            (
+                "btrfs-progs",
+                "minimum",
+                |out| number_after(out, ""),
+                16 << 20..512 << 20,
+            ),
+        ];
+        for (tool, what, find, bounds) in tools {
+            for captured in outputs(tool, what) {
+                let size = find(&captured.bytes).expect(&captured.version);
+                assert!(
+                    bounds.contains(&size),
+                    "{tool} {}: {size}",
+                    captured.version
+                );
+            }
+        }
+        for captured in outputs("ntfs-3g", "info-full") {
+            assert!(
+                captured.text().contains("Volume is full"),
+                "{}",
+                captured.version
+            );
+            assert_eq!(ntfs_size(&captured.bytes), None, "{}", captured.version);
+        }
+        for captured in outputs("xfsprogs", "info-mounted") {
+            let found = xfs_data(&captured.bytes);
+            assert_eq!(found, Some((4096, 131_072)), "{}", captured.version);
+        }
     }
 }

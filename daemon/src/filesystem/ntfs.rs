@@ -168,6 +168,20 @@ fn complaint(said: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::captured::outputs;
+
+    #[test]
+    fn complaints_of_all_versions() {
+        for captured in outputs("ntfs-3g", "too-large") {
+            let (version, said) = (&captured.version, captured.text());
+            assert!(said.starts_with("ntfsresize v"), "{version}");
+            let complaint = complaint(&said);
+            assert!(
+                complaint.starts_with("ERROR: New size"),
+                "{version}: {complaint}"
+            );
+        }
+    }
 
     #[test]
     fn complaints_are_on_stdout() {

@@ -36,11 +36,8 @@ impl ProbeActions for Daemon {
             _ => return Ok(self.superblocks().tag(device, "LABEL")?.unwrap_or_default()),
         };
         // ntfslabel does not know `--`; a device's path is no option.
-        let mut label = tool.arg(device.path()).run().context(device)?.stdout;
-        if label.last() == Some(&b'\n') {
-            label.pop();
-        }
-        Ok(label)
+        let label = tool.arg(device.path()).run().context(device)?.stdout;
+        Ok(without_line_end(label))
     }
 
     fn vfs_uuid(&mut self, mountable: Mountable) -> Result<String> {
@@ -180,6 +177,14 @@ impl Daemon {
     }
 }
 
+/// A label as a tool prints it; what else may be in it is its own.
+fn without_line_end(mut label: Vec<u8>) -> Vec<u8> {
+    if label.last() == Some(&b'\n') {
+        label.pop();
+    }
+    label
+}
+
 /// The device with a tag, in an appliance without libblkid's library.
 fn findfs(tag: &str, value: &[u8]) -> Result<Device> {
     // It looks at udev's names first, which may not have caught up with the last change.
@@ -195,4 +200,27 @@ fn findfs(tag: &str, value: &[u8]) -> Result<Device> {
         .stdout;
     let device = Device::new(String::from_utf8_lossy(&out).trim());
     Ok(mapper::logical_volume(&device).unwrap_or(device))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::captured::outputs;
+
+    #[test]
+    fn labels_from_all_versions_of_the_tools() {
+        let forged: &[u8] = b"x\xff,\"\n\tTotal devices 1 FS bytes used 0\n\
+            \tdevid    1 size 0 used 0 path /dev/forged";
+        for (tool, what, expected) in [
+            ("btrfs-progs", "label", &b"plain"[..]),
+            ("btrfs-progs", "label-names", forged),
+            ("ntfs-3g", "label", b"plain"),
+            ("ntfs-3g", "label-names", b"a\nb,\"c\\ d"),
+        ] {
+            for captured in outputs(tool, what) {
+                let label = without_line_end(captured.bytes);
+                assert_eq!(label, expected, "{tool} {}", captured.version);
+            }
+        }
+    }
 }

@@ -103,17 +103,7 @@ pub(crate) fn list(directory: &File) -> Result<Vec<Subvolume>> {
         .arg(".")
         .run()?
         .stdout;
-    out.split(|&b| b == b'\n')
-        .filter(|line| !line.is_empty())
-        .map(|line| {
-            parse(line).ok_or_else(|| {
-                Error::new(format!(
-                    "unexpected output from 'btrfs subvolume list' command: {}",
-                    String::from_utf8_lossy(line)
-                ))
-            })
-        })
-        .collect()
+    parse_list(&out)
 }
 
 /// The number of the subvolume that is mounted if none is named.
@@ -129,13 +119,41 @@ pub(crate) fn default(directory: &File) -> Result<u64> {
         .run()?
         .stdout;
     let text = String::from_utf8_lossy(&out);
-    text.strip_prefix("ID ")
-        .and_then(|rest| rest.split_ascii_whitespace().next()?.parse().ok())
-        .ok_or_else(|| {
-            Error::new(format!(
-                "unexpected output from 'btrfs subvolume get-default' command: {text}"
-            ))
-        })
+    parse_default(&text).ok_or_else(|| {
+        Error::new(format!(
+            "unexpected output from 'btrfs subvolume get-default' command: {text}"
+        ))
+    })
+}
+
+/// `ID 5 (FS_TREE)` or `ID 256 gen 7 top level 5 path NAME`.
+fn parse_default(text: &str) -> Option<u64> {
+    let (id, _) = text.strip_prefix("ID ")?.split_once(' ')?;
+    id.parse().ok()
+}
+
+/// A line for each subvolume. Names may have line ends inside, which are printed as they are; no
+/// version of the program can print JSON here.
+fn parse_list(out: &[u8]) -> Result<Vec<Subvolume>> {
+    let mut found: Vec<Subvolume> = Vec::new();
+    let lines = out.strip_suffix(b"\n").unwrap_or(out);
+    for line in lines.split(|&b| b == b'\n') {
+        match (parse(line), found.last_mut()) {
+            (Some(volume), _) => found.push(volume),
+            (None, Some(last)) => {
+                last.path.push(b'\n');
+                last.path.extend_from_slice(line);
+            }
+            (None, None) if out.is_empty() => {}
+            (None, None) => {
+                return Err(Error::new(format!(
+                    "unexpected output from 'btrfs subvolume list' command: {}",
+                    String::from_utf8_lossy(line)
+                )));
+            }
+        }
+    }
+    Ok(found)
 }
 
 /// `ID 256 gen 7 top level 5 path NAME`; newer versions may put more before `top level`.
@@ -159,6 +177,7 @@ fn cut<'a>(line: &'a [u8], at: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::captured::outputs;
 
     #[test]
     fn lines_of_subvolumes() {
@@ -182,6 +201,61 @@ mod tests {
         ] {
             assert_eq!(parse(bad.as_bytes()), None, "{bad}");
         }
+        assert_eq!(parse_list(b"").expect("none"), []);
+        assert!(parse_list(b"ERROR\nID 256 gen 7 top level 5 path a\n").is_err());
+    }
+
+    fn listed(what: &str) -> impl Iterator<Item = (String, Vec<Subvolume>)> {
+        outputs("btrfs-progs", what).into_iter().map(|captured| {
+            let list = parse_list(&captured.bytes).expect("a list");
+            (captured.version, list)
+        })
+    }
+
+    #[test]
+    fn lists_of_all_versions() {
+        for (version, list) in listed("list") {
+            let found: Vec<_> = list
+                .iter()
+                .map(|volume| (volume.id, volume.top_level, &*volume.path))
+                .collect();
+            let expected: [(u64, u64, &[u8]); 5] = [
+                (256, 5, b"one"),
+                (257, 5, b"dir/two words"),
+                (258, 5, b"snap"),
+                (259, 5, b"snap2: x"),
+                (260, 256, b"one/inner"),
+            ];
+            assert_eq!(found, expected, "{version}");
+        }
+    }
+
+    /// One that looks like another line is taken for it: what it says of itself can be checked
+    /// against nothing that is printed.
+    #[test]
+    fn names_with_line_ends() {
+        for (version, list) in listed("list-names") {
+            let names: Vec<&[u8]> = list.iter().skip(5).map(|volume| &*volume.path).collect();
+            let expected: [&[u8]; 5] = [
+                b"a\nb",
+                b"n",
+                b"forged",
+                b"c,\"d\\\xff path e",
+                b"g\n0/9 1 1",
+            ];
+            assert_eq!(names, expected, "{version}");
+        }
+    }
+
+    #[test]
+    fn defaults_of_all_versions() {
+        for (what, expected) in [("default", 5), ("default-set", 256)] {
+            for captured in outputs("btrfs-progs", what) {
+                let found = parse_default(&captured.text());
+                assert_eq!(found, Some(expected), "{}", captured.version);
+            }
+        }
+        assert_eq!(parse_default("ERROR: x"), None);
     }
 
     #[test]

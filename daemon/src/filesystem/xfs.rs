@@ -315,6 +315,7 @@ fn not_negative(name: &str, value: i64) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::captured::outputs;
 
     const OUTPUT: &str = "\
 meta-data=/dev/sda               isize=512    agcount=4, agsize=20480 blks
@@ -354,6 +355,109 @@ realtime =none                   extsz=4096   blocks=0, rtextents=0
         assert_eq!(info.xfs_logname, b"internal");
         assert!(structure(&parse("meta-data=x isize=y\n")).is_err());
         assert!(parse("=\nx==\n= = =1 a= =b,,\n").is_empty());
+    }
+
+    #[test]
+    fn geometry_of_all_versions() {
+        for what in ["info", "info-mounted"] {
+            for captured in outputs("xfsprogs", what) {
+                let version = &captured.version;
+                let geometry = parse(&captured.text());
+                let info = structure(&geometry).expect("all fields");
+                assert_eq!(info.xfs_mntpoint, b"/dev/sdb", "{what}: {version}");
+                assert_eq!(
+                    (info.xfs_inodesize, info.xfs_agcount),
+                    (512, 4),
+                    "{version}"
+                );
+                assert_eq!(
+                    (info.xfs_agsize, info.xfs_datablocks),
+                    (32768, 131_072),
+                    "{version}"
+                );
+                assert_eq!((info.xfs_sectsize, info.xfs_attr), (512, 2), "{version}");
+                assert_eq!(
+                    (info.xfs_blocksize, info.xfs_imaxpct),
+                    (4096, 25),
+                    "{version}"
+                );
+                assert_eq!((info.xfs_dirversion, info.xfs_cimode), (2, 0), "{version}");
+                assert_eq!(info.xfs_logname, b"internal", "{version}");
+                assert!(info.xfs_logblocks > 0, "{version}");
+                assert_eq!(
+                    (info.xfs_logversion, info.xfs_lazycount),
+                    (2, 1),
+                    "{version}"
+                );
+                assert_eq!(info.xfs_rtname, b"none", "{version}");
+                assert_eq!((info.xfs_rtblocks, info.xfs_rtextents), (0, 0), "{version}");
+                for (name, value) in [
+                    ("meta-data.agsize", "32768 blks"),
+                    ("meta-data.crc", "1"),
+                    ("meta-data.bigtime", "1"),
+                    ("naming", "version 2"),
+                    ("naming.ftype", "1"),
+                    ("log", "internal log"),
+                    ("data.swidth", "0 blks"),
+                ] {
+                    // The first of them had no such timestamps by default.
+                    let value = match (name, version.as_str()) {
+                        ("meta-data.bigtime", "5.10.0") => "0",
+                        _ => value,
+                    };
+                    let found = geometry.iter().find(|(other, _)| other == name);
+                    let found = found.map(|(_, value)| value.as_str());
+                    assert_eq!(found, Some(value), "{what}: {version}: {name}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn geometry_without_checksums_and_in_several_places() {
+        for captured in outputs("xfsprogs", "info-v4") {
+            let (version, info) = (&captured.version, structure(&parse(&captured.text())));
+            let info = info.expect("all fields");
+            assert_eq!(
+                (info.xfs_inodesize, info.xfs_blocksize),
+                (256, 1024),
+                "{version}"
+            );
+            assert_eq!(
+                (info.xfs_cimode, info.xfs_dirblocksize),
+                (1, 4096),
+                "{version}"
+            );
+            assert_eq!(info.xfs_logblocksize, 1024, "{version}");
+        }
+        for captured in outputs("xfsprogs", "info-external") {
+            let (version, info) = (&captured.version, structure(&parse(&captured.text())));
+            let info = info.expect("all fields");
+            assert_eq!((info.xfs_sunit, info.xfs_swidth), (16, 64), "{version}");
+            assert_eq!(info.xfs_logname, b"external", "{version}");
+            assert_eq!(info.xfs_logblocks, 16384, "{version}");
+            assert_eq!(info.xfs_rtname, b"external", "{version}");
+            assert_eq!(
+                (info.xfs_rtextsize, info.xfs_rtextents),
+                (65536, 8192),
+                "{version}"
+            );
+            assert_eq!(info.xfs_rtblocks, 131_072, "{version}");
+        }
+    }
+
+    #[test]
+    fn too_little_memory_in_the_words_of_all_versions() {
+        for captured in outputs("xfsprogs", "too-little-memory") {
+            let text = captured.text();
+            let needed = too_little_memory(&text).expect("a number");
+            let needed = needed.parse::<u32>();
+            assert!(
+                needed.is_ok_and(|megabytes| megabytes > 1),
+                "{}",
+                captured.version
+            );
+        }
     }
 
     /// By xfsprogs 3.1 (Red Hat Enterprise Linux 6), which knew no checksums, and by 6.13, which

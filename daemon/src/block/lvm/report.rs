@@ -23,13 +23,13 @@ const USABLE: &str = "lv_role=public && lv_skip_activation!=yes";
 ///
 /// What LVM said.
 pub(crate) fn physical_volumes() -> Result<Vec<Device>> {
-    let names = column("pvs", "pv_name", None)?;
-    let names = names
-        .into_iter()
-        .filter(|name| !MISSING.contains(&name.as_slice()));
-    Ok(sorted(
-        names.map(|name| Device::new(String::from_utf8_lossy(&name))),
-    ))
+    Ok(present(column("pvs", "pv_name", None)?))
+}
+
+fn present(mut names: Vec<Vec<u8>>) -> Vec<Device> {
+    names.retain(|name| !MISSING.contains(&name.as_slice()));
+    let names = names.iter().map(|name| String::from_utf8_lossy(name));
+    sorted(names.map(Device::new))
 }
 
 /// The names of the volume groups, sorted.
@@ -52,10 +52,13 @@ pub(crate) fn volumes() -> Result<Vec<Device>> {
     let output = lvm(["lvs", "--noheadings", "-o", "vg_name,lv_name"])
         .args(["--separator", "/", "-S", USABLE])
         .run()?;
-    let names = lines(&output.stdout);
-    Ok(sorted(names.map(|name| {
-        Device::new(format!("/dev/{}", String::from_utf8_lossy(name)))
-    })))
+    Ok(below_dev(&output.stdout))
+}
+
+/// The devices of `GROUP/VOLUME`.
+fn below_dev(output: &[u8]) -> Vec<Device> {
+    let names = lines(output).map(String::from_utf8_lossy);
+    sorted(names.map(|name| Device::new(format!("/dev/{name}"))))
 }
 
 fn sorted(devices: impl Iterator<Item = Device>) -> Vec<Device> {
@@ -98,8 +101,16 @@ pub(crate) fn rows(command: &str, fields: &[&'static str]) -> Result<Vec<Row>> {
         .args(["--units", "b", "--separator", SEPARATOR, "-o"])
         .arg(fields.join(","))
         .run()?;
+    parse(&output.stdout, fields)
+}
+
+/// The rows of what [`rows`] asks for.
+///
+/// # Errors
+///
+/// If a row has more or fewer fields.
+pub(crate) fn parse(output: &[u8], fields: &[&'static str]) -> Result<Vec<Row>> {
     output
-        .stdout
         .split(|&byte| byte == b'\n')
         .filter(|line| !line.trim_ascii().is_empty())
         .map(|line| Row::parse(line, fields))
@@ -186,6 +197,54 @@ fn unexpected(field: &str, value: &[u8]) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::captured::outputs;
+
+    fn paths(devices: &[Device]) -> Vec<&str> {
+        devices.iter().map(Device::as_str).collect()
+    }
+
+    fn columns(what: &str) -> impl Iterator<Item = (String, Vec<Vec<u8>>)> {
+        outputs("lvm2", what).into_iter().map(|captured| {
+            let column = lines(&captured.bytes).map(<[u8]>::to_vec).collect();
+            (captured.version, column)
+        })
+    }
+
+    #[test]
+    fn columns_of_all_versions() {
+        let all = ["/dev/sdb", "/dev/sdc", "/dev/sdd", "/dev/sde"];
+        for (version, names) in columns("pvs") {
+            assert_eq!(paths(&present(names)), all, "{version}");
+        }
+        for (version, names) in columns("pvs-missing") {
+            let left = ["/dev/sdb", "/dev/sdc", "/dev/sde"];
+            assert_eq!(paths(&present(names)), left, "{version}");
+        }
+        for (version, names) in columns("vgs") {
+            assert_eq!(names, [b"vg1"], "{version}");
+        }
+        for captured in outputs("lvm2", "lvs") {
+            let volumes = below_dev(&captured.bytes);
+            let expected = ["/dev/vg1/lv-2.x+", "/dev/vg1/lv1", "/dev/vg1/snap"];
+            assert_eq!(paths(&volumes), expected, "{}", captured.version);
+        }
+        for (what, count) in [("vg-pv-uuids", 3), ("vg-lv-uuids", 4)] {
+            for (version, uuids) in columns(what) {
+                assert_eq!(uuids.len(), count, "{what}: {version}");
+                assert!(
+                    uuids.iter().all(|uuid| uuid.len() == 38),
+                    "{what}: {version}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn missing_volumes_are_left_out() {
+        for word in MISSING {
+            assert_eq!(present(vec![word.to_vec()]), []);
+        }
+    }
 
     #[test]
     fn rows_have_all_fields() {

@@ -31,9 +31,15 @@ pub(super) fn read(device: &Device) -> Result<Option<Table>> {
     if output.code != 0 {
         return Ok(None);
     }
-    let json = serde_json::from_slice(&output.stdout)
+    let json = json(&output.stdout)
         .map_err(|error| Error::new(format!("{device}: sfdisk printed no JSON: {error}")))?;
     Ok(parse(&json, device.as_str()))
+}
+
+/// The name of a partition may have half of a character that takes two words, which sfdisk
+/// prints as if it were one. That is not UTF-8, and JSON has to be.
+fn json(output: &[u8]) -> serde_json::Result<Value> {
+    serde_json::from_str(&String::from_utf8_lossy(output))
 }
 
 fn parse(json: &Value, device: &str) -> Option<Table> {
@@ -129,6 +135,7 @@ fn attributes(text: &str) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::captured::outputs;
 
     fn table(text: &str) -> Option<Table> {
         parse(&serde_json::from_str(text).expect("JSON"), "/dev/sda")
@@ -187,6 +194,107 @@ mod tests {
         assert!(found.is_bootable(1).expect("1") && !found.is_bootable(5).expect("5"));
         assert!(found.is_bootable(3).is_err());
         assert_eq!(found.extents()[1].start, 8192 * 512);
+    }
+
+    fn captured(what: &str) -> impl Iterator<Item = (String, Table)> {
+        outputs("util-linux", what).into_iter().map(|captured| {
+            let json = json(&captured.bytes).expect("JSON");
+            let table = parse(&json, "/dev/sda").expect("a table");
+            (captured.version, table)
+        })
+    }
+
+    fn entries(table: Table) -> Vec<GptEntry> {
+        match table {
+            Table::Gpt { id, entries } => {
+                assert_eq!(id, "478EA2B8-0EA0-4060-BC3C-79A357415445");
+                entries
+            }
+            Table::Mbr { .. } => panic!("an MBR"),
+        }
+    }
+
+    #[test]
+    fn gpt_of_all_versions() {
+        let sector = 512;
+        for (version, table) in captured("sfdisk-gpt") {
+            let expected = [
+                (
+                    1,
+                    2048,
+                    2048,
+                    "C12A7328-F81F-11D2-BA4B-00A0C93EC93B",
+                    "EFI System",
+                ),
+                (2, 8192, 4096, "0FC63DAF-8483-4772-8E79-3D69D8477DE4", ""),
+                (3, 16384, 4096, "E6D6D379-F507-44C2-A23C-238F2A3DF928", "c"),
+            ];
+            let expected = expected.map(|(number, start, size, kind, name)| GptEntry {
+                extent: Extent {
+                    number,
+                    start: start * sector,
+                    size: size * sector,
+                },
+                kind: kind.to_owned(),
+                guid: format!("423FF1BD-4449-41D8-ADEA-7635532E0B5{number}"),
+                attributes: if number == 1 {
+                    5 | 1 << 60 | 1 << 62
+                } else {
+                    0
+                },
+                name: name.as_bytes().to_vec(),
+            });
+            assert_eq!(entries(table), expected, "{version}");
+        }
+    }
+
+    #[test]
+    fn names_in_a_gpt() {
+        for (version, table) in captured("sfdisk-gpt-names") {
+            let names: Vec<String> = entries(table)
+                .into_iter()
+                .map(|entry| String::from_utf8(entry.name).expect("UTF-8"))
+                .collect();
+            let (half, names): (Vec<String>, Vec<String>) = names
+                .into_iter()
+                .partition(|name| name.contains('\u{fffd}'));
+            assert_eq!(
+                names,
+                [
+                    "a\nb,\"c\\d:e;",
+                    "Gr\u{f6}\u{df}e \u{65e5}\u{672c}",
+                    "\u{1f600}x",
+                    "n\n9:0B:511B:512B:::boot;",
+                ],
+                "{version}"
+            );
+            assert!(
+                half.len() == 1 && half[0].ends_with('y'),
+                "{version}: {half:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn mbr_of_all_versions() {
+        for (version, table) in captured("sfdisk-dos") {
+            let Table::Mbr { id, entries, .. } = &table else {
+                panic!("{version}: no MBR");
+            };
+            assert_eq!(id, "52540dc0", "{version}");
+            let found: Vec<_> = entries
+                .iter()
+                .map(|entry| (entry.extent.number, entry.kind, entry.role, entry.active))
+                .collect();
+            let expected = [
+                (1, 0x83, Role::Primary, true),
+                (2, 0x0f, Role::Extended, false),
+                (5, 0x8e, Role::Logical, false),
+            ];
+            assert_eq!(found, expected, "{version}");
+            let starts: Vec<u64> = table.extents().iter().map(|extent| extent.start).collect();
+            assert_eq!(starts, [2048 * 512, 8192 * 512, 10240 * 512], "{version}");
+        }
     }
 
     #[test]
