@@ -62,15 +62,3 @@ impl Traces {
         }
     }
 }
-
-/// The most memory that the daemon has had so far, in bytes.
-pub(crate) fn peak_memory(direct: &Direct) -> u64 {
-    let path = format!("/proc/{}/status", direct.id());
-    let status = std::fs::read_to_string(path).expect("the daemon's status");
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))
-        .expect("VmHWM");
-    let kilobytes = line.trim().trim_end_matches(" kB");
-    kilobytes.parse::<u64>().expect("a number") * 1024
-}
