@@ -454,10 +454,14 @@ impl World {
                 found.push(format!("left a process: {program}"));
             }
         }
-        let of_guest = ["", "other"].map(|name| {
-            let directory = fs::metadata(self.guest().join(name));
-            directory.expect("the guest").dev()
-        });
+        let device = |directory: PathBuf| Some(fs::metadata(directory).ok()?.dev());
+        let appliance = device(self.root.clone());
+        // A call may have unmounted either.
+        let of_guest: Vec<_> = [self.guest(), self.guest().join("other")]
+            .into_iter()
+            .filter_map(device)
+            .filter(|of_guest| Some(*of_guest) != appliance)
+            .collect();
         let process = self.root.parent().expect("the daemon's process");
         for entry in fs::read_dir(process.join("fd")).expect("descriptors") {
             let path = entry.expect("entry").path();
