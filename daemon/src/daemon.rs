@@ -1,7 +1,7 @@
 //! The daemon as handlers see it.
 
 use protocol::api::Feature;
-use protocol::{Device, DeviceNames, Host, Result};
+use protocol::{Device, DeviceNames, Error, Host, Result};
 
 use crate::Options;
 use crate::devices::Devices;
@@ -28,6 +28,8 @@ pub struct Daemon {
     /// What the handlers of `idl/guest/inotify.idl` keep between calls.
     pub(crate) inotify: crate::guest::inotify::State,
     pub(crate) exit: bool,
+    /// The devices that the call in hand is about.
+    asked: Vec<Device>,
 }
 
 impl Daemon {
@@ -42,6 +44,7 @@ impl Daemon {
             debug: crate::appliance::debug::State::default(),
             inotify: crate::guest::inotify::State::default(),
             exit: false,
+            asked: Vec::new(),
         }
     }
 
@@ -95,7 +98,24 @@ impl Host for Daemon {
     }
 
     fn translate_device(&mut self, name: &str) -> Result<Device> {
-        self.devices.translate(name)
+        let device = self.devices.translate(name)?;
+        self.asked.push(device.clone());
+        Ok(device)
+    }
+
+    fn begin_call(&mut self) {
+        self.asked.clear();
+    }
+
+    fn explain(&self, error: Error) -> Error {
+        let error = error.map_said(|said| self.devices.with_callers_names(said));
+        let message = error.message();
+        match self.asked.first() {
+            Some(first) if !self.asked.iter().any(|d| message.contains(d.name())) => {
+                error.about(first)
+            }
+            _ => error,
+        }
     }
 
     fn is_device_name(&self, name: &[u8]) -> bool {

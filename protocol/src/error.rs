@@ -16,6 +16,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub struct Error {
     errno: Option<Errno>,
     message: String,
+    /// The part of the message that a program said.
+    said: Option<Box<str>>,
 }
 
 impl Error {
@@ -24,7 +26,35 @@ impl Error {
         Self {
             errno: None,
             message: message.into(),
+            said: None,
         }
+    }
+
+    /// `SUBJECT: ...`
+    #[must_use]
+    pub fn about(mut self, subject: impl fmt::Display) -> Self {
+        self.message = format!("{subject}: {}", self.message);
+        self
+    }
+
+    /// Notes that a part of the message is the words of a program, which knows
+    /// devices by the appliance's names for them.
+    #[must_use]
+    pub fn repeating(mut self, said: &str) -> Self {
+        self.said = Some(said.into());
+        self
+    }
+
+    /// Changes the words of a program in the message, if there are any.
+    #[must_use]
+    pub fn map_said(mut self, change: impl FnOnce(&str) -> String) -> Self {
+        if let Some(said) = self.said.take()
+            && let Some(start) = self.message.rfind(&*said)
+        {
+            let end = start + said.len();
+            self.message.replace_range(start..end, &change(&said));
+        }
+        self
     }
 
     /// An error with an errno, whose message stands as it is.
@@ -32,6 +62,7 @@ impl Error {
         Self {
             errno: Some(errno),
             message: message.into(),
+            said: None,
         }
     }
 
@@ -152,10 +183,7 @@ impl<T, E: Into<Error>> Context<T> for std::result::Result<T, E> {
     fn with_context<S: fmt::Display>(self, subject: impl FnOnce() -> S) -> Result<T> {
         self.map_err(|error| {
             let error: Error = error.into();
-            Error {
-                errno: error.errno,
-                message: format!("{}: {}", subject(), error.message),
-            }
+            error.about(subject())
         })
     }
 }
@@ -171,6 +199,16 @@ mod tests {
         assert_eq!(error.errno(), Some(Errno::ENOENT));
         let through_io: Error = io::Error::from(error.clone()).into();
         assert_eq!(through_io, error);
+    }
+
+    #[test]
+    fn only_a_programs_words_are_changed() {
+        let error = Error::new("cannot open /dev/a").repeating("cannot open /dev/a");
+        let error = Err::<(), _>(error).context("/dev/a").unwrap_err();
+        let changed = error.map_said(|said| said.replace("/dev/a", "/dev/b"));
+        assert_eq!(changed.message(), "/dev/a: cannot open /dev/b");
+        let same = Error::new("/dev/a").map_said(|_| String::new());
+        assert_eq!(same.message(), "/dev/a");
     }
 
     #[test]

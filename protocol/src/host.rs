@@ -61,6 +61,14 @@ pub trait Host: DeviceNames {
         None
     }
 
+    /// A call has come: the devices that are translated from now on are its own.
+    fn begin_call(&mut self) {}
+
+    /// The error that a call ended with, as its caller is told of it.
+    fn explain(&self, error: Error) -> Error {
+        error
+    }
+
     /// The last handler asked for the daemon to end, after its reply.
     fn exit_requested(&self) -> bool {
         false

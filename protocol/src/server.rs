@@ -101,6 +101,7 @@ where
         );
     }
     begin(input, output, &header, info, started);
+    daemon.begin_call();
     let mut call = Call {
         header,
         body: decoder.rest(),
@@ -126,7 +127,7 @@ where
             drain(input)?;
             output.send(&bytes)?;
         }
-        Err(error) => fail(input, output, &header, &error)?,
+        Err(error) => fail(input, output, &header, &daemon.explain(error))?,
     }
     if verbose {
         let hundredths = started.elapsed().as_millis() / 10;

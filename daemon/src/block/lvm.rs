@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use protocol::api::LvmActions;
 use protocol::{Context, Device, Error, Result};
 
-use crate::command::{Command, Output};
+use crate::command::Command;
 use crate::{Daemon, features, logging, udev};
 
 impl LvmActions for Daemon {
@@ -160,21 +160,13 @@ fn resize(command: Command) -> Result<()> {
     if output.code == 0 || has_that_size(&said) {
         return Ok(());
     }
-    Err(failure(&output, &said))
+    Err(output.failure("lvm"))
 }
 
 /// Its exit status is that of all failures. The words changed in 2.03.17 or soon after.
 fn has_that_size(said: &str) -> bool {
     said.contains("No size change")
         || said.contains("New size (") && said.contains("matches existing size (")
-}
-
-fn failure(output: &Output, said: &str) -> Error {
-    if said.is_empty() {
-        Error::new(format!("lvm exited with status {}", output.code))
-    } else {
-        Error::new(said)
-    }
 }
 
 fn percentage(percent: i32) -> Result<i32> {

@@ -47,7 +47,10 @@ pub(super) fn run_settled(command: Command, subject: impl fmt::Display) -> Resul
         return Ok(());
     }
     let said = String::from_utf8_lossy(&output.stdout);
-    Err(Error::new(format!("{subject}: {}", said.trim())))
+    Err(match said.trim() {
+        "" => Error::new(format!("{subject}: exited with status {}", output.code)),
+        said => Error::new(format!("{subject}: {said}")).repeating(said),
+    })
 }
 
 /// What parted says a disk holds.
@@ -85,7 +88,7 @@ impl Listing {
             return Err(if finds_no_table(&said) {
                 Error::os(Errno::EINVAL, message)
             } else {
-                Error::new(message)
+                Error::new(message).repeating(&said)
             });
         }
         let text = String::from_utf8_lossy(&output.stdout);

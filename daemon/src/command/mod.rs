@@ -81,6 +81,11 @@ impl Output {
     pub fn message(&self) -> String {
         String::from_utf8_lossy(&self.stderr).trim().to_owned()
     }
+
+    /// The error that this output of a program is, where its exit status says so.
+    pub fn failure(&self, program: &str) -> Error {
+        exit_error(program, self, false)
+    }
 }
 
 impl Command {
@@ -358,11 +363,14 @@ fn shown(arg: &OsStr) -> String {
 
 fn exit_error(program: &str, output: &Output, with_status: bool) -> Error {
     let (code, said) = (output.code, output.message());
-    Error::new(match (said.is_empty(), with_status) {
-        (true, _) => format!("{program} exited with status {code}"),
-        (false, true) => format!("{program} exited with status {code}: {said}"),
-        (false, false) => said,
-    })
+    if said.is_empty() {
+        return Error::new(format!("{program} exited with status {code}"));
+    }
+    let message = match with_status {
+        true => format!("{program} exited with status {code}: {said}"),
+        false => said.clone(),
+    };
+    Error::new(message).repeating(&said)
 }
 
 /// The exit code, or an error that names the signal.

@@ -306,6 +306,22 @@ impl Devices {
         path.to_owned()
     }
 
+    /// What a program said, with the callers' names for the devices in it.
+    pub fn with_callers_names(&self, said: &str) -> String {
+        let mut out = String::with_capacity(said.len());
+        let mut rest = said;
+        while let Some(start) = rest.find("/dev/") {
+            let (before, name) = rest.split_at(start);
+            out.push_str(before);
+            let end = |c: char| !c.is_ascii_alphanumeric() && !matches!(c, '/' | '_' | '-');
+            let (name, after) = name.split_at(name.find(end).unwrap_or(name.len()));
+            out.push_str(&self.name_of(name));
+            rest = after;
+        }
+        out.push_str(rest);
+        out
+    }
+
     /// Flushes the caches that the kernel and the hypervisor have for the disks.
     pub fn flush(&self) {
         let names = match self.kernel_names() {

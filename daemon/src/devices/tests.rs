@@ -154,6 +154,16 @@ fn no_disk_has_two_names() {
 }
 
 #[test]
+fn what_programs_say_has_the_callers_names() {
+    let tree = shuffled();
+    let devices = tree.devices();
+    assert_eq!(
+        devices.with_callers_names("x: /dev/vda1: no '/dev/vdb'; /dev/vg/lv, /dev/vdc.\n/dev/"),
+        "x: /dev/sdb1: no '/dev/sda'; /dev/vg/lv, /dev/sdc.\n/dev/"
+    );
+}
+
+#[test]
 fn without_bus_positions_the_kernel_order_counts() {
     let mut tree = Tree::new();
     for name in ["sdb", "sdaa", "sda", "loop0", "dm-0", "zram0"] {

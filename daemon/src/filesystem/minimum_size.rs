@@ -44,7 +44,7 @@ pub(super) fn ntfs(device: &Device) -> Result<i64> {
     // It also fails when there is nothing to be gained.
     let text = String::from_utf8_lossy(&output.stdout);
     if !text.contains("Volume is full") {
-        return Err(Error::new(output.message())).context(device);
+        return Err(output.failure("ntfsresize")).context(device);
     }
     ntfs_size_when_full(&output.stdout).ok_or_else(|| not_found(device, &output.stdout))
 }

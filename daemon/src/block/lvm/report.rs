@@ -84,7 +84,9 @@ fn lines(output: &[u8]) -> impl Iterator<Item = &[u8]> {
     output
         .split(|&byte| byte == b'\n')
         .map(<[u8]>::trim_ascii)
-        .filter(|line| !line.is_empty())
+        // No name has a space. What LVM remarks on damaged disks has several, and comes
+        // between the names.
+        .filter(|line| !line.is_empty() && !line.contains(&b' '))
 }
 
 /// The fields of one thing, by their names.
@@ -112,7 +114,8 @@ pub(crate) fn rows(command: &str, fields: &[&'static str]) -> Result<Vec<Row>> {
 pub(crate) fn parse(output: &[u8], fields: &[&'static str]) -> Result<Vec<Row>> {
     output
         .split(|&byte| byte == b'\n')
-        .filter(|line| !line.trim_ascii().is_empty())
+        // A remark on a damaged disk has no fields.
+        .filter(|line| line.contains(&b'\t'))
         .map(|line| Row::parse(line, fields))
         .collect()
 }
@@ -208,6 +211,14 @@ mod tests {
             let column = lines(&captured.bytes).map(<[u8]>::to_vec).collect();
             (captured.version, column)
         })
+    }
+
+    #[test]
+    fn remarks_are_no_names() {
+        let output = b"  Retrying metadata scan.\n  one\n";
+        assert_eq!(lines(output).collect::<Vec<_>>(), [b"one"]);
+        let rows = parse(b"  Retrying metadata scan.\n  a\tb\n", &["name", "uuid"]);
+        assert_eq!(rows.expect("rows").len(), 1);
     }
 
     #[test]
