@@ -266,9 +266,13 @@ fn attempt(script: &Script, place: &Place, client: Option<&Release>) -> Result<S
     let mut command = Command::new("sh");
     // One file for output and errors, in the order in which they come; and it
     // can be looked at when the time is up.
-    let line = "exec stdbuf -oL \"$@\" --keys-from-stdin -f script >output 2>&1";
-    command.args(["-c", line, "sh"]);
-    command.args(client.map_or_else(|| vec!["guestfish".into()], Release::client));
+    if script.shell {
+        command.args(["-c", "exec sh script >output 2>&1"]);
+    } else {
+        let line = "exec stdbuf -oL \"$@\" --keys-from-stdin -f script >output 2>&1";
+        command.args(["-c", line, "sh"]);
+        command.args(client.map_or_else(|| vec!["guestfish".into()], Release::client));
+    }
     for (index, disk) in script.disks.iter().enumerate() {
         let path = directory.path().join(format!("disk{}.img", index + 1));
         fs::File::create(&path)?.set_len(disk.size)?;
@@ -279,7 +283,11 @@ fn attempt(script: &Script, place: &Place, client: Option<&Release>) -> Result<S
     let remote = script.rsync.then(|| Remote::start(directory.path()));
     let remote = remote.transpose()?;
     let url = remote.as_ref().map(Remote::url);
-    let commands = script.commands(url.as_deref());
+    let commands = if script.shell {
+        script.shell_commands()
+    } else {
+        script.commands(url.as_deref())
+    };
     fs::write(directory.path().join("script"), commands)?;
     command
         .current_dir(directory.path())
@@ -300,7 +308,10 @@ fn attempt(script: &Script, place: &Place, client: Option<&Release>) -> Result<S
     let mut output = String::from_utf8_lossy(&output).into_owned();
     let status = match finished {
         Ok(finished) => finished.status,
-        Err(_) if place.boots() && !output.contains("> ") => return Err(Failure::Boot),
+        // In a script for the shell it may be any of several boots.
+        Err(_) if place.boots() && (script.shell || !output.contains("> ")) => {
+            return Err(Failure::Boot);
+        }
         Err(error) => return Err(Failure::Other(error.context(output))),
     };
     if !status.success() {

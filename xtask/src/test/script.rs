@@ -1,4 +1,5 @@
-//! A differential script: guestfish commands, and what the lane must know.
+//! A differential script: guestfish commands (`NAME.gfs`), or lines for the shell
+//! that run other clients (`NAME.sh`), and what the lane must know.
 //!
 //! Lines that start with `#:` are directives:
 //!
@@ -35,6 +36,8 @@ pub(super) struct Script {
     pub(super) rsync: bool,
     /// Whose client it is for, if not this machine's.
     pub(super) release: Option<String>,
+    /// Its lines are the shell's, and each client that they run launches.
+    pub(super) shell: bool,
     pub(super) text: String,
     lines: Vec<Line>,
 }
@@ -60,7 +63,10 @@ pub(super) fn all(directory: &Path, filter: &str) -> Result<Vec<Script>> {
     for path in paths {
         let name = path.strip_prefix(directory)?.with_extension("");
         let name = name.to_string_lossy().into_owned();
-        if path.extension().is_none_or(|extension| extension != "gfs") {
+        if path
+            .extension()
+            .is_none_or(|kind| kind != "gfs" && kind != "sh")
+        {
             continue;
         }
         let text = std::fs::read_to_string(&path)?;
@@ -108,6 +114,7 @@ impl Script {
     fn parse(name: String, path: PathBuf, text: String) -> Result<Self> {
         let mut script = Self {
             name,
+            shell: path.extension().is_some_and(|kind| kind == "sh"),
             path,
             disks: Vec::new(),
             fixtures: Vec::new(),
@@ -127,7 +134,7 @@ impl Script {
                     .with_context(|| line.to_owned())?;
             }
         }
-        if script.disks.is_empty() {
+        if script.disks.is_empty() && !script.shell {
             script.disks.push(Disk {
                 size: DEFAULT_DISK,
                 label: None,
@@ -177,6 +184,27 @@ impl Script {
             Some(release) => self.path.with_extension(format!("{release}.{extension}")),
             None => self.path.with_extension(extension),
         }
+    }
+
+    /// The script for the shell: every line is announced, and what it prints
+    /// follows. A line that begins with `-` may fail, and tells its status.
+    pub(super) fn shell_commands(&self) -> String {
+        let mut out = String::new();
+        for line in &self.lines {
+            let shown = line.shown.trim();
+            if is_comment(shown) {
+                continue;
+            }
+            let quoted = shown.replace('\'', r"'\''");
+            out.push_str(&format!("printf '> %s\\n' '{quoted}'\n"));
+            let command = line.spelt_out.trim();
+            let (command, otherwise) = match command.strip_prefix('-') {
+                Some(command) => (command, "echo \"status $?\""),
+                None => (command, "exit"),
+            };
+            out.push_str(&format!("{{ {command}\n}} || {otherwise}\n"));
+        }
+        out
     }
 
     /// The script for guestfish: launched first, and every command announced,
@@ -319,6 +347,20 @@ mod tests {
             script
                 .commands(Some("rsync://x"))
                 .ends_with("echo \"> rsync-in RSYNC/a /\"\nrsync-in rsync://x/a /\n")
+        );
+    }
+
+    #[test]
+    fn a_line_for_the_shell_may_fail_only_if_it_says_so() {
+        let path = PathBuf::from("a/b.sh");
+        let text = "# why\n#: for F in x y\necho 'F'\n#: end\n-false\n";
+        let script = Script::parse("a/b".into(), path, text.into()).unwrap();
+        assert!(script.shell && script.disks.is_empty());
+        assert_eq!(
+            script.shell_commands(),
+            "printf '> %s\\n' 'echo '\\''x'\\'''\n{ echo 'x'\n} || exit\n\
+             printf '> %s\\n' 'echo '\\''y'\\'''\n{ echo 'y'\n} || exit\n\
+             printf '> %s\\n' '-false'\n{ false\n} || echo \"status $?\"\n"
         );
     }
 
