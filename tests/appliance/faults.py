@@ -27,7 +27,7 @@ def traces():
         shell("losetup --list --noheadings --output NAME,BACK-FILE"),
         shell("ls -A /tmp"),
         shell("dmsetup ls | sort"),
-        shell("pgrep -l -P $(pidof -s guestfsd) | grep -v -w -e sh -e pgrep || true"),
+        shell("pgrep -l -P $(pgrep -o -x guestfsd) | grep -v -w -e sh -e pgrep -e exe || true"),
     ]
 
 

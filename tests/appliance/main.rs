@@ -3,6 +3,7 @@
 //! A boot is slow, so each test boots once and does many things.
 
 mod clevis;
+mod damaged;
 mod faults;
 mod guestfish;
 mod ldm;
