@@ -16,6 +16,7 @@ pub mod command;
 mod daemon;
 pub mod devices;
 mod encoding;
+mod entries;
 pub mod environment;
 pub mod features;
 mod file;
@@ -70,6 +71,17 @@ impl Default for Options {
     }
 }
 
+/// How much a block of memory takes at most for the allocator to keep it once it
+/// is freed. It keeps twice as much at most.
+const KEPT: usize = 4 << 20;
+
+/// Has the memory of a large call kept for the next one. The allocator gives all
+/// but the first 128 KiB back to the kernel at once, from which each page comes
+/// back by a fault; but it learns from the largest block that it had to map.
+fn keep_freed_memory() {
+    drop(std::hint::black_box(Vec::<u8>::with_capacity(KEPT)));
+}
+
 /// Runs the daemon until the library closes the channel, or a call ends it.
 ///
 /// # Errors
@@ -78,6 +90,7 @@ impl Default for Options {
 pub fn run(options: Options) -> anyhow::Result<()> {
     logging::set_verbose(options.verbose);
     environment::prepare();
+    keep_freed_memory();
     let channel = options.channel.open(options.listen)?;
     let verbose = options.verbose;
     let mut daemon = Daemon::new(options);

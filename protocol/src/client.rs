@@ -148,7 +148,7 @@ impl<S: Read + Write> Client<S> {
             Some(file) => self.send_file(file)?,
             None => None,
         };
-        let reply = self.message()?;
+        let mut reply = self.message()?;
         let mut input = Decoder::new(&reply);
         let got = Header::decode(&mut input)?;
         if got.program != PROGRAM
@@ -177,7 +177,9 @@ impl<S: Read + Write> Client<S> {
         if let Some(file) = file_out {
             self.receive_file(file)?;
         }
-        Ok(input.rest().to_vec())
+        let body = reply.len() - input.rest().len();
+        reply.drain(..body);
+        Ok(reply)
     }
 
     /// Sends all of `file` in chunks. The daemon's request to stop is noticed

@@ -247,6 +247,11 @@ impl FileSender<'_> {
         }
     }
 
+    /// How many bytes wait to be sent.
+    pub fn pending(&self) -> usize {
+        self.end - REPLY_LEN
+    }
+
     /// Sends what is complete now, for streams that pause.
     ///
     /// # Errors

@@ -4,6 +4,9 @@ use std::fmt;
 
 use crate::wire::MESSAGE_MAX;
 
+/// How much memory a list gets before its first item, at most.
+const LIST_START: usize = 1 << 20;
+
 /// Why bytes could not be decoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Malformed {
@@ -197,7 +200,7 @@ impl<'a> Decoder<'a> {
             return Err(Malformed::Truncated);
         }
         // Items may be larger in memory than on the wire: grow as they come.
-        let mut items = Vec::with_capacity(len.min(1024));
+        let mut items = Vec::with_capacity(len.min(LIST_START / size_of::<T>().max(1)));
         for _ in 0..len {
             items.push(item(self)?);
         }
@@ -258,6 +261,17 @@ impl Encoder {
     /// The bytes, with those it began with.
     pub fn into_bytes(self) -> Vec<u8> {
         self.bytes
+    }
+
+    /// The bytes so far, with those it began with.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Forgets what was appended, and keeps its memory.
+    pub fn clear(&mut self) {
+        self.bytes.truncate(self.base);
+        self.overflowed = false;
     }
 
     fn push(&mut self, bytes: &[u8]) {
@@ -361,6 +375,17 @@ mod tests {
             "padding is part of the string"
         );
         assert_eq!(Decoder::new(b"\0\0\0\x02").bool(), Err(Malformed::Bool));
+    }
+
+    #[test]
+    fn what_is_cleared_goes_on_after_what_it_began_with() {
+        let mut out = Encoder::after(vec![7; 4]);
+        out.fixed(&vec![0; MESSAGE_MAX + 1]);
+        assert!(out.overflowed());
+        out.clear();
+        assert!(!out.overflowed());
+        out.u32(1);
+        assert_eq!(out.bytes(), [7, 7, 7, 7, 0, 0, 0, 1]);
     }
 
     #[test]

@@ -3,9 +3,8 @@
 pub(super) mod removal;
 
 use std::ffi::OsStr;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
-use nix::dir::{Entry, Type};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{Mode, SFlag, fstat, mkdirat};
@@ -14,17 +13,26 @@ use protocol::api::{DirectoriesActions, Dirent, MktempOptions};
 use protocol::wire::MESSAGE_MAX;
 use protocol::xdr::Encoder;
 use protocol::{Context, Error, FileOut, FileSender, GuestPath, Result, Sent};
+use rustix::fs::{FileType, RawDirEntry};
 
 use super::fresh::{self, RANDOM};
 use super::unslashed;
 use crate::Daemon;
 use crate::command::Command;
+use crate::entries::{Reader, is_dots};
 use crate::guest::{Guest, file_type};
 use crate::room::Room;
 use removal::remove_tree;
 
 /// What an entry takes on the wire besides its name: an inode, a letter, a length.
 const DIRENT_SIZE: usize = 8 + 4 + 4;
+
+/// How much of a listing is sent at once: what has been read goes out while the
+/// kernel is still reading the rest of the directory.
+const PART: usize = 64 << 10;
+
+/// How a directory is opened for its entries.
+const READ: OFlag = OFlag::O_RDONLY.union(OFlag::O_DIRECTORY);
 
 /// The mode of a new directory, before the umask.
 const NEW_DIRECTORY: Mode = Mode::from_bits_truncate(0o777);
@@ -99,11 +107,19 @@ impl DirectoriesActions for Daemon {
     fn readdir(&mut self, dir: GuestPath) -> Result<Vec<Dirent>> {
         let mut entries = Vec::new();
         let mut room = Room::default();
-        for entry in self.guest.directory(&dir)?.iter() {
-            let entry = dirent(&entry.context(&dir)?);
-            room.take(DIRENT_SIZE + entry.name.len()).context(&dir)?;
-            entries.push(entry);
-        }
+        let handle = self.guest.open(&dir, READ)?;
+        Reader::default()
+            .each(handle.as_fd(), |entry| {
+                let name = entry.file_name().to_bytes();
+                room.take(DIRENT_SIZE + name.len())?;
+                entries.push(Dirent {
+                    ino: inode(entry),
+                    ftyp: letter(entry),
+                    name: name.to_vec(),
+                });
+                Ok::<(), Error>(())
+            })
+            .context(&dir)?;
         Ok(entries)
     }
 
@@ -119,11 +135,10 @@ impl DirectoriesActions for Daemon {
 
     fn ls0(&mut self, dir: GuestPath, filenames: FileOut<'_>) -> Result<Sent> {
         send_entries(&self.guest, &dir, filenames, |entry, out| {
-            let name = entry.file_name();
-            match name.to_bytes() {
-                b"." | b".." => Ok(()),
-                _ => out.send(name.to_bytes_with_nul()),
+            if is_dots(entry) {
+                return Ok(());
             }
+            out.send(entry.file_name().to_bytes_with_nul())
         })
     }
 
@@ -154,10 +169,20 @@ impl DirectoriesActions for Daemon {
     }
 
     fn internal_readdir(&mut self, dir: GuestPath, filename: FileOut<'_>) -> Result<Sent> {
+        let mut dirent = Dirent {
+            ino: 0,
+            ftyp: 0,
+            name: Vec::new(),
+        };
+        let mut encoder = Encoder::new();
         send_entries(&self.guest, &dir, filename, |entry, out| {
-            let mut encoder = Encoder::new();
-            dirent(entry).encode(&mut encoder, self);
-            out.send(&encoder.into_bytes())
+            dirent.ino = inode(entry);
+            dirent.ftyp = letter(entry);
+            dirent.name.clear();
+            dirent.name.extend_from_slice(entry.file_name().to_bytes());
+            encoder.clear();
+            dirent.encode(&mut encoder, self);
+            out.send(encoder.bytes())
         })
     }
 }
@@ -249,21 +274,21 @@ fn make_temporary(
     }
 }
 
-fn dirent(entry: &Entry) -> Dirent {
-    let ftyp = match entry.file_type() {
-        Some(Type::BlockDevice) => b'b',
-        Some(Type::CharacterDevice) => b'c',
-        Some(Type::Directory) => b'd',
-        Some(Type::Fifo) => b'f',
-        Some(Type::Symlink) => b'l',
-        Some(Type::File) => b'r',
-        Some(Type::Socket) => b's',
-        None => b'u',
-    };
-    Dirent {
-        ino: entry.ino().cast_signed(),
-        ftyp,
-        name: entry.file_name().to_bytes().to_vec(),
+fn inode(entry: &RawDirEntry<'_>) -> i64 {
+    entry.ino().cast_signed()
+}
+
+/// The letter for what kind of file an entry is.
+fn letter(entry: &RawDirEntry<'_>) -> u8 {
+    match entry.file_type() {
+        FileType::BlockDevice => b'b',
+        FileType::CharacterDevice => b'c',
+        FileType::Directory => b'd',
+        FileType::Fifo => b'f',
+        FileType::Symlink => b'l',
+        FileType::RegularFile => b'r',
+        FileType::Socket => b's',
+        FileType::Unknown => b'u',
     }
 }
 
@@ -272,13 +297,19 @@ fn send_entries(
     guest: &Guest,
     path: &GuestPath,
     out: FileOut<'_>,
-    mut send: impl FnMut(&Entry, &mut FileSender<'_>) -> Result<()>,
+    mut send: impl FnMut(&RawDirEntry<'_>, &mut FileSender<'_>) -> Result<()>,
 ) -> Result<Sent> {
-    let mut directory = guest.directory(path)?;
+    let directory = guest.open(path, READ)?;
     let mut out = out.start()?;
-    for entry in directory.iter() {
-        send(&entry.context(path)?, &mut out)?;
-    }
+    Reader::default()
+        .each(directory.as_fd(), |entry| {
+            send(entry, &mut out)?;
+            if out.pending() >= PART {
+                out.push()?;
+            }
+            Ok::<(), Error>(())
+        })
+        .context(path)?;
     out.finish()
 }
 

@@ -270,7 +270,12 @@ impl Guest {
         self.path_of(&self.handle_nofollow(path)?, path)
     }
 
-    fn path_of(&self, target: &OwnedFd, path: &GuestPath) -> Result<GuestPath> {
+    /// Where what `path` was opened as is, as a path in the guest.
+    ///
+    /// # Errors
+    ///
+    /// ENOENT if it is not in the guest; the errno of the system call.
+    pub fn path_of(&self, target: &OwnedFd, path: &GuestPath) -> Result<GuestPath> {
         let root = readlink(&descriptor_path(&self.root()?)).context(path)?;
         let target = readlink(&descriptor_path(target)).context(path)?;
         let below = Path::new(&target)

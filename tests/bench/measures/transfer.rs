@@ -2,8 +2,10 @@
 
 use std::time::Instant;
 
-use anyhow::ensure;
-use protocol::api::{TarInOptions, TarOutOptions};
+use anyhow::{Result, ensure};
+use protocol::api::{Dirent, TarInOptions, TarOutOptions};
+use protocol::client::ClientError;
+use protocol::xdr::Decoder;
 
 use super::inputs::{ENTRIES, FILES, zeroes};
 use super::{Counter, Measure, milliseconds, rate, settle};
@@ -13,7 +15,15 @@ const AREA: &str = "transfer";
 const CHECKSUMS: [&str; 7] = ["crc", "md5", "sha1", "sha224", "sha256", "sha384", "sha512"];
 
 pub(super) fn measures() -> Vec<Measure> {
-    let mut measures = vec![download(), upload(), tar_in(), tar_out(), ls(), readdir()];
+    let mut measures = vec![
+        download(),
+        upload(),
+        tar_in(),
+        tar_out(),
+        ls(),
+        readdir(),
+        listing(),
+    ];
     measures.extend(CHECKSUMS.map(checksum));
     measures
 }
@@ -93,6 +103,38 @@ fn readdir() -> Measure {
         Ok(milliseconds(start))
     })
     .target(0.7)
+}
+
+/// The same as a library of the daemon's own time asks for it: since 1.49.1 that is
+/// `internal_readdir`, which sends the entries while it reads them, and which older
+/// daemons do not have.
+fn listing() -> Measure {
+    let name = "readdir of 10,000 entries, as its library asks";
+    Measure::new(AREA, name, "ms", |instance, _| {
+        let client = &mut instance.client;
+        let in_parts = client.internal_readdir("/work", &mut Vec::new()).is_ok();
+        let start = Instant::now();
+        let entries = if in_parts {
+            let mut listing = Vec::new();
+            client.internal_readdir("/entries", &mut listing)?;
+            dirents(&listing)?
+        } else {
+            client.readdir("/entries")?
+        };
+        ensure!(entries.len() == ENTRIES + 2, "{} came", entries.len());
+        Ok(milliseconds(start))
+    })
+    .target(0.7)
+}
+
+fn dirents(listing: &[u8]) -> Result<Vec<Dirent>> {
+    let mut input = Decoder::new(listing);
+    let mut entries = Vec::new();
+    while !input.is_empty() {
+        let entry = Dirent::decode(&mut input).map_err(ClientError::from)?;
+        entries.push(entry);
+    }
+    Ok(entries)
 }
 
 fn checksum(kind: &'static str) -> Measure {

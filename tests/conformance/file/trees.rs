@@ -1,6 +1,8 @@
 //! Trees that are deeper than a path is long, or have very many entries.
 
 use conformance::Direct;
+use protocol::api::Dirent;
+use protocol::xdr::Decoder;
 
 /// Levels of one chain of directories: a link can hold its path.
 const CHAIN: usize = 450;
@@ -83,4 +85,108 @@ fn du_measures_a_tree_of_any_depth() {
     let whole = direct.du("/deep").expect("du");
     let directory = direct.lstatns("/deep").expect("lstatns").st_blocks / 2;
     assert_eq!(whole, directory * (CHAINS * CHAIN + 1) as i64);
+}
+
+#[test]
+fn readdir_tells_the_same_in_one_reply_and_in_parts() {
+    let mut direct = Direct::mounted();
+    direct.mkdir("/many").expect("mkdir");
+    // More than the daemon reads, and more than it sends, at once.
+    direct.fill_dir("/many", 9000).expect("fill_dir");
+    direct.mkdir("/many/directory").expect("mkdir");
+    direct.ln_s("/", "/many/link").expect("ln_s");
+    direct.mkfifo(0o600, "/many/fifo").expect("mkfifo");
+    let entries = direct.readdir("/many").expect("readdir");
+    assert_eq!(entries.len(), 9000 + 3 + 2);
+    let mut listing = Vec::new();
+    direct
+        .internal_readdir("/many", &mut listing)
+        .expect("internal_readdir");
+    let mut input = Decoder::new(&listing);
+    for entry in &entries {
+        assert_eq!(&Dirent::decode(&mut input).expect("an entry"), entry);
+        let stat = direct.lstatns(&path(entry)).expect("lstatns");
+        assert_eq!(stat.st_ino, entry.ino);
+    }
+    assert!(input.is_empty());
+    let kind = |name: &[u8]| {
+        let entry = entries.iter().find(|entry| entry.name == name);
+        entry.map(|entry| char::from(entry.ftyp))
+    };
+    for (name, letter) in [
+        ("directory", 'd'),
+        ("link", 'l'),
+        ("fifo", 'f'),
+        ("00000000", 'r'),
+    ] {
+        assert_eq!(kind(name.as_bytes()), Some(letter), "{name}");
+    }
+}
+
+fn path(entry: &Dirent) -> Vec<u8> {
+    [b"/many/", entry.name.as_slice()].concat()
+}
+
+#[test]
+fn copies_of_every_size_are_whole_and_keep_their_holes() {
+    let mut direct = Direct::mounted();
+    direct.mkdir("/from").expect("mkdir");
+    // Around what is copied in one piece, and where the kernel begins to copy.
+    for size in [0, 1, 4095, 4096, 16_384, 16_385, 100_001] {
+        direct
+            .fill_pattern("abcdefg", size, &format!("/from/{size}"))
+            .expect("fill_pattern");
+    }
+    for file in ["/from/hole", "/from/end"] {
+        direct.touch(file).expect("touch");
+    }
+    direct
+        .truncate_size("/from/hole", 12_000)
+        .expect("truncate_size");
+    direct
+        .truncate_size("/from/end", 1 << 20)
+        .expect("truncate_size");
+    direct.pwrite("/from/end", b"x", 500_000).expect("pwrite");
+    for (call, to) in [("cp_r", "/recursive"), ("cp_a", "/archive")] {
+        match call {
+            "cp_r" => direct.cp_r("/from", to),
+            _ => direct.cp_a("/from", to),
+        }
+        .expect(call);
+        for entry in direct.readdir("/from").expect("readdir") {
+            let name = String::from_utf8(entry.name).expect("a name");
+            if entry.ftyp != b'r' {
+                continue;
+            }
+            let (a, b) = (format!("/from/{name}"), format!("{to}/{name}"));
+            assert!(direct.equal(&a, &b).expect("equal"), "{call}: {name}");
+            let (a, b) = (direct.lstatns(&a), direct.lstatns(&b));
+            let (a, b) = (a.expect("lstatns"), b.expect("lstatns"));
+            assert_eq!(a.st_blocks, b.st_blocks, "{call}: {name}");
+        }
+    }
+}
+
+#[test]
+fn a_file_is_not_emptied_by_a_copy_over_its_other_name() {
+    let mut direct = Direct::mounted();
+    direct.mkdir("/from").expect("mkdir");
+    direct.mkdir_p("/to/from").expect("mkdir_p");
+    direct
+        .internal_write("/from/file", b"content")
+        .expect("write");
+    direct
+        .internal_write("/from/other", b"more")
+        .expect("write");
+    direct.ln("/from/file", "/to/from/file").expect("ln");
+    let error = direct.cp_r("/from", "/to").expect_err("the same file");
+    assert_eq!(error.errno(), "EINVAL");
+    let content = |direct: &mut Direct, path: &str| {
+        let mut bytes = Vec::new();
+        direct.download(path, &mut bytes).expect("download");
+        bytes
+    };
+    assert_eq!(content(&mut direct, "/from/file"), b"content");
+    // The others are copied all the same.
+    assert_eq!(content(&mut direct, "/to/from/other"), b"more");
 }

@@ -5,7 +5,7 @@ use std::fs::File;
 
 use nix::errno::Errno;
 use nix::fcntl::copy_file_range;
-use nix::sys::stat::{SFlag, fstat};
+use nix::sys::stat::{FileStat, SFlag, fstat};
 use nix::unistd::{Whence, ftruncate, lseek, read, write};
 use protocol::{Error, Result};
 
@@ -14,8 +14,8 @@ use crate::guest::file_type;
 
 /// How much is read at a time.
 const BLOCK: usize = 1 << 20;
-/// How much is read at first: after the kernel's copy it is only the end that is
-/// left to be seen, and a tree of small files has many ends.
+/// How much is read at first, and up to what size a file is read and written
+/// instead of copied by the kernel, which takes longer for so little.
 const FIRST_BLOCK: usize = 16 << 10;
 /// How much the kernel copies at a time; the caller hears of progress between.
 const KERNEL_BLOCK: u64 = 16 << 20;
@@ -43,6 +43,8 @@ pub(super) struct Range {
     pub(super) to: u64,
     /// How much; `None` for all that there is.
     pub(super) size: Option<u64>,
+    /// How much of it is enough, if there is so much: the end need not be looked for.
+    pub(super) enough: Option<u64>,
     pub(super) zeroes: Zeroes,
 }
 
@@ -52,6 +54,7 @@ impl Range {
             from: not_negative(from.unwrap_or(0), "srcoffset")?,
             to: not_negative(to.unwrap_or(0), "destoffset")?,
             size: size.map(|size| not_negative(size, "size")).transpose()?,
+            enough: None,
             zeroes: Zeroes::Written,
         })
     }
@@ -84,10 +87,21 @@ pub(super) fn copy(
     })
 }
 
-/// Copies all of a file into an empty one, and its holes as holes.
-pub(super) fn copy_all(from: &File, to: &File) -> nix::Result<()> {
+/// Copies all of a file, of which `stat` is known, into an empty one, and its
+/// holes as holes.
+pub(super) fn copy_all(from: &File, to: &File, stat: &FileStat) -> nix::Result<()> {
+    let size = u64::try_from(stat.st_size).unwrap_or(0);
+    let stored = u64::try_from(stat.st_blocks)
+        .unwrap_or(0)
+        .saturating_mul(512);
     let range = Range {
-        zeroes: Zeroes::Kept,
+        // Some filesystems say 0 of a file that has something to read.
+        enough: (size > 0).then_some(size),
+        zeroes: if stored < size {
+            Zeroes::Kept
+        } else {
+            Zeroes::Written
+        },
         ..Range::default()
     };
     move_bytes(from, to, &range, |_| {}).map_err(|failure| match failure {
@@ -113,13 +127,17 @@ fn move_bytes(
         to,
         zeroes: range.zeroes,
         data: 0,
-        in_kernel: range.zeroes != Zeroes::Skipped,
+        in_kernel: range.zeroes != Zeroes::Skipped
+            && range.enough.is_none_or(|size| size > FIRST_BLOCK as u64),
         block: Vec::new(),
         ends_in_hole: false,
     };
     let mut done = 0;
-    while range.size != Some(done) {
-        let left = range.size.map_or(u64::MAX, |size| size - done);
+    while range.size != Some(done) && range.enough != Some(done) {
+        let left = range
+            .size
+            .or(range.enough)
+            .map_or(u64::MAX, |size| size - done);
         match copying.step(left)? {
             0 if range.size.is_some() => return Err(Failure::TooShort),
             0 => break,
@@ -221,8 +239,10 @@ impl Copying<'_> {
         } else {
             BLOCK
         };
-        self.block.resize(size, 0);
         let want = usize::try_from(limit).unwrap_or(size).min(size);
+        if self.block.len() < want {
+            self.block.resize(want, 0);
+        }
         let room = self.block.get_mut(..want).unwrap_or_default();
         let got = loop {
             match read(self.from, &mut *room) {

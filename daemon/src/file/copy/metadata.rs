@@ -3,8 +3,10 @@
 use std::os::fd::AsFd;
 
 use nix::errno::Errno;
-use nix::fcntl::AtFlags;
-use nix::sys::stat::{FileStat, Mode, SFlag, UtimensatFlags, utimensat};
+use nix::fcntl::{AT_FDCWD, AtFlags};
+use nix::sys::stat::{
+    FchmodatFlags, FileStat, Mode, SFlag, UtimensatFlags, fchmod, fchmodat, futimens, utimensat,
+};
 use nix::sys::time::TimeSpec;
 use nix::unistd::{Gid, Uid, fchownat};
 
@@ -18,15 +20,18 @@ pub(super) struct Metadata {
 }
 
 impl Metadata {
-    /// That of a file that is held by a descriptor of any kind. Attributes
-    /// that cannot be read are left out, like those that cannot be written.
-    pub(super) fn of(file: &impl AsFd) -> nix::Result<Self> {
-        let stat = nix::sys::stat::fstat(file)?;
-        let xattrs = xattr::all(file).unwrap_or_default();
-        Ok(Self { stat, xattrs })
+    /// That of a file that is held by a descriptor of any kind, and whose status
+    /// is known. Attributes that cannot be read are left out, like those that
+    /// cannot be written.
+    pub(super) fn of(file: &impl AsFd, stat: &FileStat) -> Self {
+        Self {
+            stat: *stat,
+            xattrs: xattr::all(file).unwrap_or_default(),
+        }
     }
 
-    /// Gives it to a copy: owner, mode, attributes and times.
+    /// Gives it to a copy: owner, mode, attributes and times. Regular files and
+    /// directories must be held by more than a handle.
     pub(super) fn give(&self, file: &impl AsFd) -> nix::Result<()> {
         let stat = &self.stat;
         let owner = fchownat(
@@ -41,26 +46,26 @@ impl Metadata {
             Ok(()) | Err(Errno::EPERM) => {}
             Err(errno) => return Err(errno),
         }
+        let kind = file_type(stat);
+        let is_open = matches!(kind, SFlag::S_IFREG | SFlag::S_IFDIR);
+        // Of a handle, this path leads to the file itself, whatever it is.
         let path = descriptor_path(file);
-        if file_type(stat) != SFlag::S_IFLNK {
-            // The path leads to the file itself, whatever it is.
-            nix::sys::stat::fchmodat(
-                nix::fcntl::AT_FDCWD,
-                &path,
-                Mode::from_bits_truncate(stat.st_mode & 0o7777),
-                nix::sys::stat::FchmodatFlags::FollowSymlink,
-            )?;
+        let mode = Mode::from_bits_truncate(stat.st_mode & 0o7777);
+        if is_open {
+            fchmod(file, mode)?;
+        } else if kind != SFlag::S_IFLNK {
+            fchmodat(AT_FDCWD, &path, mode, FchmodatFlags::FollowSymlink)?;
         }
         for (name, value) in &self.xattrs {
             // The other filesystem may not have such attributes.
             let _ = xattr::set(file, name, value);
         }
-        utimensat(
-            nix::fcntl::AT_FDCWD,
-            &path,
-            &TimeSpec::new(stat.st_atime, stat.st_atime_nsec),
-            &TimeSpec::new(stat.st_mtime, stat.st_mtime_nsec),
-            UtimensatFlags::FollowSymlink,
-        )
+        let accessed = TimeSpec::new(stat.st_atime, stat.st_atime_nsec);
+        let modified = TimeSpec::new(stat.st_mtime, stat.st_mtime_nsec);
+        if is_open {
+            return futimens(file, &accessed, &modified);
+        }
+        let follow = UtimensatFlags::FollowSymlink;
+        utimensat(AT_FDCWD, &path, &accessed, &modified, follow)
     }
 }

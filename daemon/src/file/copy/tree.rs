@@ -5,6 +5,7 @@
 
 use std::collections::HashMap;
 use std::ffi::{CString, OsStr};
+use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
@@ -16,9 +17,9 @@ use protocol::{Context, Error, GuestPath, Result};
 
 use super::data;
 use super::metadata::Metadata;
-use crate::guest::{Guest, file_type, reopen};
+use crate::guest::{Guest, Place, file_type, reopen};
 use crate::relative::{is_inside, split};
-use crate::walk::Walk;
+use crate::walk::{Entry, Walk};
 
 /// Directories of the target that are kept open for the files that follow.
 const OPEN_DIRECTORIES: usize = 64;
@@ -58,8 +59,7 @@ pub(super) fn copy(guest: &Guest, src: &GuestPath, dest: &GuestPath, how: How) -
     if !is_dir {
         require_no_slash(&target)?;
     }
-    refuse_itself(guest, src, &stat, &target)?;
-    let place = guest.parent(&target)?;
+    let place = refuse_itself(guest, src, &source, &stat, &target)?;
     let mut copier = Copier {
         how,
         top: place.dir,
@@ -81,8 +81,8 @@ pub(super) fn copy(guest: &Guest, src: &GuestPath, dest: &GuestPath, how: How) -
             let flags = OFlag::O_WRONLY | OFlag::O_TRUNC;
             let to = guest.open_regular(&target, flags)?;
             let from = reopen(&source, OFlag::O_RDONLY).context(src)?;
-            data::copy_all(&from, &to).context(&target)?;
-            return copier.keep(&source, &to).context(&target);
+            data::copy_all(&from, &to, &stat).context(&target)?;
+            return copier.keep(&from, &stat, &to).context(&target);
         }
         return copier.item(&source, &stat, &name).context(&target);
     }
@@ -114,13 +114,7 @@ impl Copier {
             path.push(b'/');
             path.extend_from_slice(entry.path);
             self.leave_directories(&path)?;
-            let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-            let copied = openat(entry.dir, entry.name, flags, Mode::empty())
-                .map_err(Error::from)
-                .and_then(|file| {
-                    let stat = fstat(&file)?;
-                    self.item(&file, &stat, &path)
-                });
+            let copied = self.entry(&entry, &path);
             if let Err(error) = copied.with_context(|| src.join(entry.path)) {
                 // The others can be copied all the same.
                 first_error.get_or_insert(error);
@@ -131,27 +125,74 @@ impl Copier {
         first_error.map_or(Ok(()), Err)
     }
 
+    /// Copies what the walk found; of a directory, itself alone.
+    fn entry(&mut self, entry: &Entry<'_>, path: &[u8]) -> Result<()> {
+        let stat = entry.stat()?;
+        if file_type(&stat) != SFlag::S_IFREG {
+            let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+            let source = openat(entry.dir, entry.name, flags, Mode::empty())?;
+            let stat = fstat(&source)?;
+            return self.item(&source, &stat, path);
+        }
+        if self.linked_to_first(&stat, path)? {
+            return Ok(());
+        }
+        // What took its place since must not keep us waiting, nor become our terminal.
+        let flags = OFlag::O_RDONLY
+            | OFlag::O_NOFOLLOW
+            | OFlag::O_NONBLOCK
+            | OFlag::O_NOCTTY
+            | OFlag::O_CLOEXEC;
+        let from = File::from(openat(entry.dir, entry.name, flags, Mode::empty())?);
+        let stat = fstat(&from)?;
+        if file_type(&stat) != SFlag::S_IFREG {
+            return Err(Error::from(Errno::ESTALE));
+        }
+        self.regular(&from, &stat, path)?;
+        self.remember(&stat, path);
+        Ok(())
+    }
+
     /// Copies one file, of any kind, to `path`; of a directory, itself alone.
     fn item(&mut self, source: &OwnedFd, stat: &FileStat, path: &[u8]) -> Result<()> {
-        let id = identity(stat);
         let kind = file_type(stat);
         if kind == SFlag::S_IFDIR {
             return self.directory(source, stat, path);
         }
-        let several = self.how == How::Archive && stat.st_nlink > 1;
-        if several && let Some(first) = self.linked.get(&id) {
-            let first = first.clone();
-            return self.link(&first, path);
+        if self.linked_to_first(stat, path)? {
+            return Ok(());
         }
         if kind == SFlag::S_IFREG {
-            self.regular(source, stat, path)?;
+            let from = reopen(source, OFlag::O_RDONLY)?;
+            self.regular(&from, stat, path)?;
         } else {
             self.special(source, stat, path)?;
         }
-        if several {
-            self.linked.insert(id, path.to_vec());
-        }
+        self.remember(stat, path);
         Ok(())
+    }
+
+    /// Whether hard links are kept, and this file has several.
+    fn keeps_links(&self, stat: &FileStat) -> bool {
+        self.how == How::Archive && stat.st_nlink > 1
+    }
+
+    /// Makes `path` a further name of the copy that this file has already;
+    /// `false` if it has none.
+    fn linked_to_first(&mut self, stat: &FileStat, path: &[u8]) -> Result<bool> {
+        if !self.keeps_links(stat) {
+            return Ok(false);
+        }
+        let Some(first) = self.linked.get(&identity(stat)).cloned() else {
+            return Ok(false);
+        };
+        self.link(&first, path).map(|()| true)
+    }
+
+    fn remember(&mut self, stat: &FileStat, path: &[u8]) {
+        if self.keeps_links(stat) {
+            self.linked.insert(identity(stat), path.to_vec());
+        }
     }
 
     fn directory(&mut self, source: &OwnedFd, stat: &FileStat, path: &[u8]) -> Result<()> {
@@ -173,45 +214,26 @@ impl Copier {
         }
         if self.how == How::Archive {
             self.directories
-                .push((path.to_vec(), Metadata::of(source)?));
+                .push((path.to_vec(), Metadata::of(source, stat)));
         }
         Ok(())
     }
 
-    fn regular(&mut self, source: &OwnedFd, stat: &FileStat, path: &[u8]) -> Result<()> {
+    fn regular(&mut self, from: &File, stat: &FileStat, path: &[u8]) -> Result<()> {
         let archive = self.how == How::Archive;
         let (dir, name) = split(path);
         let parent = self.parent(dir)?;
-        // What is there is opened by its handle, so that it is still a regular file then.
-        let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let existing = match openat(parent, name, flags, Mode::empty()) {
-            Ok(handle) => {
-                let there = fstat(&handle)?;
-                let keep = file_type(&there) == SFlag::S_IFREG && !(archive && there.st_nlink > 1);
-                if !keep {
-                    make_way(parent, name, &there)?;
-                }
-                keep.then_some(handle)
-            }
-            Err(Errno::ENOENT) => None,
-            Err(errno) => return Err(errno.into()),
+        // Nobody else gets at the data before the owner is right.
+        let mode = Mode::from_bits_truncate(stat.st_mode & if archive { 0o700 } else { 0o777 });
+        let to = match create(parent, name, mode) {
+            Err(Errno::EEXIST) => match existing(parent, name, stat, archive)? {
+                Some(file) => file,
+                None => create(parent, name, mode)?,
+            },
+            result => result?,
         };
-        let from = reopen(source, OFlag::O_RDONLY)?;
-        let to = match existing {
-            Some(handle) => reopen(&handle, OFlag::O_WRONLY | OFlag::O_TRUNC)?,
-            None => {
-                let flags = OFlag::O_WRONLY
-                    | OFlag::O_CREAT
-                    | OFlag::O_EXCL
-                    | OFlag::O_NOFOLLOW
-                    | OFlag::O_CLOEXEC;
-                // Nobody else gets at the data before the owner is right.
-                let mode = stat.st_mode & if archive { 0o700 } else { 0o777 };
-                openat(parent, name, flags, Mode::from_bits_truncate(mode))?.into()
-            }
-        };
-        data::copy_all(&from, &to)?;
-        self.keep(source, &to)
+        data::copy_all(from, &to, stat)?;
+        self.keep(from, stat, &to)
     }
 
     fn special(&mut self, source: &OwnedFd, stat: &FileStat, path: &[u8]) -> Result<()> {
@@ -233,7 +255,7 @@ impl Copier {
         }
         let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let made = openat(parent, name, flags, Mode::empty())?;
-        self.keep(source, &made)
+        self.keep(source, stat, &made)
     }
 
     fn link(&mut self, first: &[u8], path: &[u8]) -> Result<()> {
@@ -254,9 +276,9 @@ impl Copier {
     }
 
     /// Gives a copy the metadata of its original, if that is asked for.
-    fn keep(&self, source: &impl AsFd, copy: &impl AsFd) -> Result<()> {
+    fn keep(&self, source: &impl AsFd, stat: &FileStat, copy: &impl AsFd) -> Result<()> {
         if self.how == How::Archive {
-            Metadata::of(source)?.give(copy)?;
+            Metadata::of(source, stat).give(copy)?;
         }
         Ok(())
     }
@@ -282,11 +304,18 @@ impl Copier {
         }
         if !self.open.contains_key(path) {
             let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-            let mut fd: Option<OwnedFd> = None;
-            for part in path.split(|&byte| byte == b'/') {
-                let name = CString::new(part).map_err(|_| Errno::EINVAL)?;
-                let at = fd.as_ref().unwrap_or(&self.top);
-                fd = Some(openat(at, name.as_c_str(), flags, Mode::empty())?);
+            // Mostly the one above was needed to make this one.
+            let (above, name) = split(path);
+            let mut fd = match self.open.get(above) {
+                Some(above) => Some(openat(above, name, flags, Mode::empty())?),
+                None => None,
+            };
+            if fd.is_none() {
+                for part in path.split(|&byte| byte == b'/') {
+                    let name = CString::new(part).map_err(|_| Errno::EINVAL)?;
+                    let at = fd.as_ref().unwrap_or(&self.top);
+                    fd = Some(openat(at, name.as_c_str(), flags, Mode::empty())?);
+                }
             }
             if self.open.len() >= OPEN_DIRECTORIES {
                 self.open.clear();
@@ -301,6 +330,34 @@ impl Copier {
     }
 }
 
+/// Makes a regular file where nothing is.
+fn create(dir: &OwnedFd, name: &OsStr, mode: Mode) -> nix::Result<File> {
+    let flags =
+        OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    openat(dir, name, flags, mode).map(File::from)
+}
+
+/// Empties the file that gets the data of a copy. `None` once what was there is
+/// gone, because it is no regular file or, for an archive, has other names as well.
+fn existing(dir: &OwnedFd, name: &OsStr, source: &FileStat, archive: bool) -> Result<Option<File>> {
+    // Opened by its handle, so that it is still a regular file then.
+    let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let handle = openat(dir, name, flags, Mode::empty())?;
+    let there = fstat(&handle)?;
+    if file_type(&there) == SFlag::S_IFREG && !(archive && there.st_nlink > 1) {
+        if identity(&there) == identity(source) {
+            return Err(Error::with_errno(
+                Errno::EINVAL,
+                "the target is another name of the same file",
+            ));
+        }
+        let flags = OFlag::O_WRONLY | OFlag::O_TRUNC;
+        return Ok(Some(reopen(&handle, flags)?));
+    }
+    make_way(dir, name, &there)?;
+    Ok(None)
+}
+
 /// Removes what a copy replaces.
 fn make_way(dir: &OwnedFd, name: &OsStr, there: &FileStat) -> Result<()> {
     if file_type(there) == SFlag::S_IFDIR {
@@ -312,29 +369,34 @@ fn make_way(dir: &OwnedFd, name: &OsStr, there: &FileStat) -> Result<()> {
     Ok(unlinkat(dir, name, UnlinkatFlags::NoRemoveDir)?)
 }
 
-/// Refuses to copy a file to itself, and a directory into itself.
+/// Refuses to copy a file to itself, and a directory into itself; gives back the
+/// place of the target.
 fn refuse_itself(
     guest: &Guest,
     src: &GuestPath,
+    source: &OwnedFd,
     stat: &FileStat,
     target: &GuestPath,
-) -> Result<()> {
-    if let Ok(there) = guest.lstat(target) {
-        refuse_same(guest, src, stat, target, &there)?;
+) -> Result<Place> {
+    let there = guest.lstat(target);
+    if let Ok(there) = &there {
+        refuse_same(guest, src, stat, target, there)?;
     }
     if file_type(stat) == SFlag::S_IFREG
+        && there.is_ok()
         && let Ok(there) = guest.stat(target)
         && identity(&there) == identity(stat)
     {
         return Err(same(src, target));
     }
+    let place = guest.parent(target)?;
     if file_type(stat) != SFlag::S_IFDIR {
-        return Ok(());
+        return Ok(place);
     }
-    let whole = guest.resolve(src)?.into_bytes();
-    let inside = guest
-        .resolve(target)
-        .or_else(|_| guest.resolve(&parent_of(target)))
+    let whole = guest.path_of(source, src)?.into_bytes();
+    let inside = there
+        .and_then(|_| guest.resolve(target))
+        .or_else(|_| guest.path_of(&place.dir, target))
         .is_ok_and(|path| whole == b"/" || is_inside(path.as_bytes(), &whole));
     if inside {
         return Err(Error::with_errno(
@@ -342,16 +404,7 @@ fn refuse_itself(
             format!("cannot copy a directory, '{src}', into itself, '{target}'"),
         ));
     }
-    Ok(())
-}
-
-/// The path of the directory that is to hold what does not exist yet.
-fn parent_of(path: &GuestPath) -> GuestPath {
-    let bytes = path.as_bytes();
-    let end = bytes.iter().rposition(|&byte| byte != b'/').unwrap_or(0);
-    let whole = bytes.get(..=end).unwrap_or_default();
-    let slash = whole.iter().rposition(|&byte| byte == b'/').unwrap_or(0);
-    GuestPath::root().join(whole.get(..slash).unwrap_or_default())
+    Ok(place)
 }
 
 /// Refuses what is, or as a link leads to, the very file that it would replace:
