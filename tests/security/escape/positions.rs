@@ -26,6 +26,9 @@ const PATHS: &[(&str, &str)] = &[
     ("tar_out", "directory"),
 ];
 
+/// What makes a device of a path.
+const MAKES_DEVICE: &str = "mount_loop";
+
 /// What is to be put at a position.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -71,7 +74,8 @@ impl Position {
 
     /// Whether such a call has to do with a device. At the position itself is a path.
     pub(crate) fn needs_device(&self) -> bool {
-        self.action.params.iter().any(|param| {
+        let mut params = self.action.params.iter();
+        let named = params.any(|param| {
             let may_be = matches!(
                 param.ty,
                 ParamType::Device
@@ -81,7 +85,8 @@ impl Position {
                     | ParamType::List(ListItem::Device)
             );
             may_be && param.name != self.parameter
-        })
+        });
+        named || self.action.name == MAKES_DEVICE
     }
 }
 
