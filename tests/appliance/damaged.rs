@@ -56,3 +56,19 @@ fn damaged_filesystems_are_read_or_refused() {
         "damaged_filesystems.py",
     );
 }
+
+#[test]
+fn damaged_tables_and_volumes_are_read_or_refused() {
+    damage(
+        &[
+            ("mbr", images::MBR),
+            ("logical", images::LOGICAL),
+            ("gpt", images::GPT),
+            ("dynamic", images::LDM),
+            ("lvm", images::LVM),
+            ("luks1", images::LUKS1),
+            ("luks2", images::LUKS2),
+        ],
+        "damaged_volumes.py",
+    );
+}
