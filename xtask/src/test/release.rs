@@ -27,6 +27,11 @@ const LIMIT: Duration = Duration::from_secs(900);
 const MIRROR: &str = "http://deb.debian.org/debian";
 const KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
+/// The stable series of libguestfs that each release had when its scripts were
+/// recorded. A release that is still made moves on, and its scripts are skipped
+/// until they are recorded anew and the series is changed here.
+const RECORDED: &[(&str, &str)] = &[("bullseye", "1.44"), ("trixie", "1.54"), ("sid", "1.60")];
+
 /// What holds guestfish, by the names that it has had. Whatever else is taken is a
 /// library that one of these needs.
 const CLIENTS: &[&str] = &["guestfish", "libguestfs-tools"];
@@ -72,10 +77,28 @@ impl Release {
             .with_context(|| format!("cannot fetch the libguestfs of Debian {name}"))?;
         }
         let linker = linker(&root).with_context(|| format!("{name} has no dynamic linker"))?;
-        Ok(Self {
+        let release = Self {
             linker: Path::new("root").join(linker),
             directory,
-        })
+        };
+        release.check_series(name)?;
+        Ok(release)
+    }
+
+    /// That its client is of the series that scripts were recorded with.
+    fn check_series(&self, name: &str) -> Result<()> {
+        let recorded = RECORDED.iter().find(|(release, _)| *release == name);
+        let (_, recorded) =
+            recorded.with_context(|| format!("no series of libguestfs is known for {name}"))?;
+        let mut words = self.client().into_iter();
+        let mut command = Command::new(words.next().unwrap_or_default());
+        let said = process::run(command.args(words).arg("--version"), LIMIT)?.text();
+        let version = said.trim().trim_start_matches("guestfish ");
+        ensure!(
+            is_of_series(version, recorded),
+            "{name} has libguestfs {version}, and its scripts were recorded with {recorded}"
+        );
+        Ok(())
     }
 
     /// The command line that starts this release's guestfish.
@@ -113,6 +136,13 @@ impl Release {
             libraries.join(":").into(),
         ]
     }
+}
+
+/// Whether `1.54.1` is of the series `1.54`.
+fn is_of_series(version: &str, series: &str) -> bool {
+    version
+        .strip_prefix(series)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
 /// The dynamic linker below a root. What has its name for programs may be a link
@@ -274,6 +304,14 @@ fn needed(said: &str) -> BTreeSet<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_series_has_all_versions_that_begin_with_it() {
+        assert!(is_of_series("1.54.1", "1.54"));
+        assert!(is_of_series("1.54", "1.54"));
+        assert!(!is_of_series("1.540.1", "1.54"));
+        assert!(!is_of_series("1.6.1", "1.60"));
+    }
 
     #[test]
     fn only_libraries_are_taken_and_of_alternatives_the_first() {
