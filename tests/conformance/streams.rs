@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use std::os::unix::net::UnixStream;
 
 use codegen::model::Action;
-use conformance::support::given::{Given, Value};
+use conformance::support::given::Given;
 use conformance::{Client, ClientError, Direct};
 use protocol::api::*;
 use protocol::wire::CANCEL_FLAG;
@@ -173,12 +173,12 @@ fn a_download_that_fails_in_the_middle_is_cancelled() {
             fate: Fate::Killed(direct.id()),
             ..Received::default()
         };
-        let mut given = calls::given(action, "", None);
-        if let Some(row) = calls::OF_NAMES.iter().find(|row| row.0 == what) {
-            given.set(row.1, Value::bytes("/names"));
-        }
+        let given = calls::given(action, "", None);
         let result = made(&mut direct, action, &given, &mut sent);
-        if calls::MADE_FIRST.contains(&what.as_str()) {
+        if [calls::MADE_FIRST, calls::OF_NAMES]
+            .concat()
+            .contains(&what.as_str())
+        {
             result.unwrap_or_else(|error| panic!("{what}: {error}"));
         } else {
             assert!(
@@ -186,7 +186,6 @@ fn a_download_that_fails_in_the_middle_is_cancelled() {
                 "{what}: {result:?} after {} chunks",
                 sent.chunks
             );
-            assert!(sent.chunks > 0, "{what} failed before it sent anything");
         }
         check(&mut direct, &before, what);
     }

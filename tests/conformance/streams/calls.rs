@@ -27,12 +27,8 @@ const FATAL: &[&str] = &["internal_rhbz914931"];
 /// Actions that send what they have made before, so that nothing fails then.
 pub(super) const MADE_FIRST: &[&str] = &["mksquashfs"];
 
-/// Actions that read names alone.
-pub(super) const OF_NAMES: &[(&str, &str)] = &[
-    ("find0", "directory"),
-    ("internal_readdir", "dir"),
-    ("ls0", "dir"),
-];
+/// Actions that read names alone, which are not damaged.
+pub(super) const OF_NAMES: &[&str] = &["find0", "internal_readdir", "ls0"];
 
 fn model() -> &'static Model {
     static MODEL: OnceLock<Model> = OnceLock::new();

@@ -2,7 +2,6 @@
 //! that is found out late.
 
 use std::fs::{self, OpenOptions};
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
@@ -141,15 +140,10 @@ impl Files {
     }
 }
 
-/// The large guest, with damage to a block of the directory `/names`, and to one of
-/// the list of where the data is, neither of which is read first.
+/// The large guest, with damage to a block of the list of where the data is, which is
+/// not the first that is read.
 pub(super) fn damaged() -> Direct {
     let mut direct = large();
-    direct.mkdir("/names").expect("mkdir");
-    let directory = direct.root().join("sysroot/names");
-    names(&directory, "-late");
-    let late = fs::read_dir(&directory).expect("names").nth(NAMES * 3 / 4);
-    let late = late.expect("a name").expect("a name").file_name();
     direct
         .umount("/small", &Default::default())
         .expect("umount");
@@ -164,25 +158,33 @@ pub(super) fn damaged() -> Direct {
             .and_then(|bytes| bytes.try_into().ok())
             .map_or(0, u32::from_le_bytes)
     };
-    let leaf = blocks()
-        .filter(|(_, block)| block.starts_with(&[0x0a, 0xf3]) && word(block, 6) & 0xffff == 0)
-        .max_by_key(|(_, block)| word(block, 12))
+    let is_leaf = |block: &[u8]| block.starts_with(&[0x0a, 0xf3]) && word(block, 6) & 0xffff == 0;
+    let first_block = |block: &[u8]| word(block, 12);
+    let last = blocks()
+        .filter(|(_, block)| is_leaf(block))
+        .map(|(_, block)| first_block(block))
+        .max()
         .expect("a block of extents");
-    let has_late = |block: &[u8]| {
-        let name = late.as_bytes();
-        // Most blocks are empty.
-        !block.starts_with(&[0; 8]) && block.windows(name.len()).any(|bytes| bytes == name)
-    };
-    let file = OpenOptions::new().write(true).open(direct.disk(0));
+    let is_last_leaf = |block: &[u8]| is_leaf(block) && first_block(block) == last;
+    // The kernel may still have some of the old daemon's disks in memory.
+    let kept = tempfile::tempdir().expect("a directory");
+    let images = [0, 1, 2].map(|index| {
+        let copy = kept.path().join(index.to_string());
+        fs::copy(direct.disk(index), &copy).expect("copy");
+        copy
+    });
+    let file = OpenOptions::new().write(true).open(&images[0]);
     let file = file.expect("the image");
-    // The journal has copies.
-    for (number, _) in blocks().filter(|(_, block)| *block == leaf.1 || has_late(block)) {
+    // The journal has copies, also of what they were before.
+    for (number, _) in blocks().filter(|(_, block)| is_last_leaf(block)) {
         let at = (number * BLOCK + 100) as u64;
         file.write_all_at(&[0xa5; 64], at).expect("write");
     }
-    drop(file);
-    direct.blockdev_flushbufs("/dev/sda").expect("flush");
+    drop((file, direct));
+    let mut direct = Direct::start(&images.map(DiskSpec::Image));
     direct.mount("/dev/sda", "/").expect("mount");
+    // The daemon's disks are open: their names are not needed.
+    drop(kept);
     direct
 }
 
