@@ -7,13 +7,14 @@
 use std::fmt;
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Instant;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::progress::Pace;
+use crate::pulse::Pulser;
 use crate::wire::{CANCEL_FLAG, CHUNK_MAX, MESSAGE_MAX};
 
 /// What [`Input`] reads ahead, in bytes.
@@ -293,12 +294,33 @@ pub(crate) struct OutputState {
 pub struct Output {
     fd: Arc<OwnedFd>,
     state: Arc<Mutex<OutputState>>,
+    pub(crate) pulser: Arc<Pulser>,
+}
+
+/// An [`Output`] that does not keep the channel open.
+#[derive(Debug)]
+pub(crate) struct WeakOutput {
+    fd: Weak<OwnedFd>,
+    state: Weak<Mutex<OutputState>>,
+    pulser: Weak<Pulser>,
+}
+
+impl WeakOutput {
+    /// The output, unless nobody else has it any more.
+    pub(crate) fn upgrade(&self) -> Option<Output> {
+        Some(Output {
+            fd: self.fd.upgrade()?,
+            state: self.state.upgrade()?,
+            pulser: self.pulser.upgrade()?,
+        })
+    }
 }
 
 impl Output {
     fn new(fd: Arc<OwnedFd>) -> Self {
         Self {
             fd,
+            pulser: Arc::default(),
             state: Arc::new(Mutex::new(OutputState {
                 procedure: 0,
                 serial: 0,
@@ -309,6 +331,14 @@ impl Output {
                 ended: false,
                 fatal: None,
             })),
+        }
+    }
+
+    pub(crate) fn downgrade(&self) -> WeakOutput {
+        WeakOutput {
+            fd: Arc::downgrade(&self.fd),
+            state: Arc::downgrade(&self.state),
+            pulser: Arc::downgrade(&self.pulser),
         }
     }
 

@@ -31,6 +31,7 @@ mod file_out;
 #[doc(hidden)]
 pub mod host;
 mod progress;
+mod pulse;
 pub mod resolve;
 mod server;
 mod types;

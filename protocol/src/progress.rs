@@ -1,15 +1,11 @@
 //! Progress messages, limited in rate.
 
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::channel::{Output, OutputState};
 use crate::error::Result;
+use crate::pulse;
 use crate::wire::ProgressMessage;
-
-/// Between two pulses.
-const PULSE: Duration = Duration::from_millis(334);
 
 /// How soon and how often progress messages leave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,7 +21,7 @@ impl Default for Pace {
     fn default() -> Self {
         Self {
             first: Duration::from_secs(2),
-            next: PULSE,
+            next: pulse::INTERVAL,
         }
     }
 }
@@ -81,9 +77,9 @@ impl<'c> Progress<'c> {
     ///
     /// Those of `work`.
     pub fn pulse_while<T>(&self, work: impl FnOnce() -> Result<T>) -> Result<T> {
-        let pulse = self.pulse();
+        let pulses = self.pulse();
         let result = work();
-        drop(pulse);
+        drop(pulses);
         let mut state = self.output.lock();
         if result.is_ok() && state.sent > 0 && state.fatal.is_none() {
             send(self.output, &mut state, 1, 1);
@@ -91,25 +87,38 @@ impl<'c> Progress<'c> {
         result
     }
 
-    fn pulse(&self) -> Pulse {
+    fn pulse(&self) -> Pulses<'_> {
         let mut state = self.output.lock();
-        let mut wait = state.pace.first.saturating_sub(state.since.elapsed());
-        if wait.is_zero() {
+        let mut first = state.since + state.pace.first;
+        if first <= Instant::now() {
             send(self.output, &mut state, 0, 1);
-            wait = PULSE;
+            first = Instant::now() + pulse::INTERVAL;
         }
         drop(state);
-        let stop = Arc::new((Mutex::new(false), Condvar::new()));
-        let output = self.output.clone();
-        let seen = Arc::clone(&stop);
-        let thread = std::thread::Builder::new()
-            .name("pulse".to_owned())
-            .stack_size(64 * 1024)
-            .spawn(move || pulse(&output, &seen, wait))
-            // Without a thread to spare the call goes on without progress.
-            .ok();
-        Pulse { stop, thread }
+        self.output.pulser.start(first, || {
+            let output = self.output.downgrade();
+            Box::new(move || output.upgrade().is_some_and(|output| send_pulse(&output)))
+        });
+        Pulses(self.output)
     }
+}
+
+/// Pulses are sent until it is dropped.
+struct Pulses<'c>(&'c Output);
+
+impl Drop for Pulses<'_> {
+    fn drop(&mut self) {
+        self.0.pulser.stop();
+    }
+}
+
+/// Sends a pulse; `false` if the channel has failed.
+fn send_pulse(output: &Output) -> bool {
+    let mut state = output.lock();
+    if state.fatal.is_none() {
+        send(output, &mut state, 0, 1);
+    }
+    state.fatal.is_none()
 }
 
 fn send(output: &Output, state: &mut OutputState, position: u64, total: u64) {
@@ -125,43 +134,6 @@ fn send(output: &Output, state: &mut OutputState, position: u64, total: u64) {
     state.since = Instant::now();
     if let Err(fatal) = output.send_locked(&message.to_bytes()) {
         state.fatal = Some(fatal);
-    }
-}
-
-fn pulse(output: &Output, stop: &(Mutex<bool>, Condvar), mut wait: Duration) {
-    let (flag, wake) = stop;
-    loop {
-        let stopped = flag.lock().unwrap_or_else(PoisonError::into_inner);
-        let (stopped, _) = wake
-            .wait_timeout_while(stopped, wait, |stopped| !*stopped)
-            .unwrap_or_else(PoisonError::into_inner);
-        if *stopped {
-            return;
-        }
-        drop(stopped);
-        let mut state = output.lock();
-        if state.fatal.is_some() {
-            return;
-        }
-        send(output, &mut state, 0, 1);
-        wait = PULSE;
-    }
-}
-
-/// Pulses until dropped.
-struct Pulse {
-    stop: Arc<(Mutex<bool>, Condvar)>,
-    thread: Option<JoinHandle<()>>,
-}
-
-impl Drop for Pulse {
-    fn drop(&mut self) {
-        *self.stop.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
-        self.stop.1.notify_all();
-        if let Some(thread) = self.thread.take() {
-            // A panic there has been reported, and ends nothing here.
-            drop(thread.join());
-        }
     }
 }
 
@@ -242,7 +214,7 @@ mod tests {
             })
         };
         assert_eq!(work(Duration::ZERO, Ok(())), [(0, 1), (1, 1)]);
-        let more = work(PULSE * 3 / 2, Ok(()));
+        let more = work(pulse::INTERVAL * 3 / 2, Ok(()));
         assert!(more.len() > 2 && more.ends_with(&[(0, 1), (1, 1)]));
         // What has failed does not come to its end.
         assert_eq!(work(Duration::ZERO, Err(Error::new("failed"))), [(0, 1)]);

@@ -33,11 +33,12 @@ impl XfsActions for Daemon {
 
     fn xfs_growfs(&mut self, path: GuestPath, options: XfsGrowfsOptions) -> Result<()> {
         let args = growth(&options)?;
+        let top = self.top(&path)?;
         if self.guest.mounted_at(&path)?.is_none() {
             return Err(Error::new(format!("{path}: not a mounted XFS filesystem")));
         }
         // The program finds out the name of its directory and goes by that.
-        let view = View::writable(&self.top(&path)?).context(&path)?;
+        let view = View::writable(&top).context(&path)?;
         Command::new("xfs_growfs")
             .args(args)
             .cwd(&view)
