@@ -140,13 +140,14 @@ impl BtrfsSubvolumeActions for Daemon {
             let command = Command::new("btrfs").args(format.iter().copied());
             command.args(["qgroup", "show", "--raw"]).cwd(&top).arg(".")
         };
-        // What is wrong, older versions say as well, which have no JSON.
-        let json = show(&["--format", "json"]).output()?;
-        let groups = if json.code == 0 {
-            parse_groups_json(&json.stdout)
-        } else {
-            let text = show(&[]).run().context(&path)?.stdout;
-            Some(parse_groups(&String::from_utf8_lossy(&text)))
+        // Old versions have no JSON, and 6.2 aborts over some groups when it writes it; what is
+        // wrong with the filesystem, the table's run says as well.
+        let groups = match show(&["--format", "json"]).run() {
+            Ok(json) => parse_groups_json(&json.stdout),
+            Err(_) => {
+                let table = show(&[]).run().context(&path)?.stdout;
+                Some(parse_groups(&String::from_utf8_lossy(&table)))
+            }
         };
         groups
             .ok_or_else(|| Error::new("unexpected output from 'btrfs qgroup show' command"))
