@@ -226,7 +226,12 @@ impl Devices {
     fn look_up(&self, name: &str) -> Result<Device> {
         let translated = self.translated(name)?;
         if translated.is_none() && self.has_another_name(name) {
-            return Err(Error::os(Errno::ENOENT, name));
+            // Where the kernel found the appliance's disk last, as it mostly does, this is its
+            // name, and it has no partitions: callers are told the same in any order.
+            return Err(match names::split(names::base(name)) {
+                Some(_) => Error::os(Errno::ENOENT, name),
+                None => expecting_device(name),
+            });
         }
         let path = translated.as_deref().unwrap_or(name);
         if path != name {

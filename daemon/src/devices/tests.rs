@@ -146,9 +146,15 @@ fn no_disk_has_two_names() {
     for (name, path) in [("/dev/sda", "/dev/vdb"), ("/dev/vda1", "/dev/vdb1")] {
         assert_eq!(devices.translate(name).unwrap().as_str(), path, "{name}");
     }
-    for name in ["/dev/sdb", "/dev/sdb1", "/dev/vdb", "/dev/vdb1"] {
+    // As they would be told of the appliance's disk in its usual place, which has no partitions.
+    for (name, errno) in [
+        ("/dev/sdb", Errno::ENOENT),
+        ("/dev/sdb1", Errno::ENOENT),
+        ("/dev/vdb", Errno::EINVAL),
+        ("/dev/vdb1", Errno::ENOENT),
+    ] {
         let error = devices.translate(name).unwrap_err();
-        assert_eq!(error.errno(), Some(Errno::ENOENT), "{name}");
+        assert_eq!(error.errno(), Some(errno), "{name}");
         assert!(error.message().contains(name), "{error}");
     }
 }
