@@ -95,19 +95,19 @@ impl<W: Write> Decoder<W> {
         self.text.extend(bytes.iter().copied().filter(wanted));
         let whole = self.text.len() / 4 * 4;
         let groups = self.text.get(..whole).unwrap_or_default();
-        if groups.contains(&b'=') {
+        let decoded = if groups.contains(&b'=') {
             // A text may go on after its padding.
-            for group in groups.chunks_exact(4) {
-                decode(group, &mut self.data)?;
-            }
+            groups
+                .chunks_exact(4)
+                .try_for_each(|group| decode(group, &mut self.data))
         } else {
-            decode(groups, &mut self.data)?;
-        }
+            decode(groups, &mut self.data)
+        };
         self.text.drain(..whole);
-        if self.data.len() >= BATCH {
+        if decoded.is_err() || self.data.len() >= BATCH {
             self.write()?;
         }
-        Ok(())
+        decoded
     }
 
     pub(super) fn finish(mut self) -> Result<()> {
@@ -126,8 +126,13 @@ impl<W: Write> Decoder<W> {
     }
 }
 
+/// Adds what a text stands for, or nothing.
 fn decode(text: &[u8], data: &mut Vec<u8>) -> Result<()> {
-    BASE64.decode_vec(text, data).map_err(|_| invalid())
+    let before = data.len();
+    BASE64.decode_vec(text, data).map_err(|_| {
+        data.truncate(before);
+        invalid()
+    })
 }
 
 fn invalid() -> Error {
@@ -138,12 +143,16 @@ fn invalid() -> Error {
 mod tests {
     use super::*;
 
-    fn decoded(pieces: &[&str]) -> Option<Vec<u8>> {
-        let mut decoder = Decoder {
-            to: Vec::new(),
+    fn decoder<W>(to: W) -> Decoder<W> {
+        Decoder {
+            to,
             text: Vec::new(),
             data: Vec::new(),
-        };
+        }
+    }
+
+    fn decoded(pieces: &[&str]) -> Option<Vec<u8>> {
+        let mut decoder = decoder(Vec::new());
         for piece in pieces {
             decoder.feed(piece.as_bytes()).ok()?;
         }
@@ -165,5 +174,13 @@ mod tests {
         assert_eq!(decoded(&["aGVsbG8"]), None);
         assert_eq!(decoded(&["a==="]), None);
         assert_eq!(decoded(&["=aaa"]), None);
+    }
+
+    #[test]
+    fn what_comes_before_an_error_is_written() {
+        let mut written = Vec::new();
+        let mut decoder = decoder(&mut written);
+        assert!(decoder.feed(b"aGVsQQ==bG8=A===").is_err());
+        assert_eq!(written, b"helAlo");
     }
 }
