@@ -234,15 +234,16 @@ impl Daemon {
         seek(&mut from, range.from, src)?;
         let mut to = self.open_target(dest, &from, existing)?;
         let before = to.stream_position().context(dest)?;
-        if existing == Existing::Replaced {
-            seek(&mut to, range.to, dest)?;
-        }
-        let result = match range.size {
+        let result = match existing {
+            Existing::Replaced => seek(&mut to, range.to, dest),
+            Existing::AllAppended | Existing::PartAppended => Ok(()),
+        };
+        let result = result.and_then(|()| match range.size {
             Some(size) => data::copy(&from, src, &to, dest, &range, |done| {
                 progress.update(done, size);
             }),
             None => progress.pulse_while(|| data::copy(&from, src, &to, dest, &range, |_| {})),
-        };
+        });
         let result = result.and_then(|()| write_out(&to, dest));
         // Half a copy is worth nothing, but what it was appended to is.
         if result.is_err()
