@@ -12,6 +12,7 @@ mod names;
 mod places;
 mod problems;
 
+use std::collections::HashMap;
 use std::io::Read;
 
 use nix::errno::Errno;
@@ -48,7 +49,7 @@ pub(crate) fn extract<R: Read>(
         places: Places::new(guest, directory)?,
         options,
         directories: Vec::new(),
-        held: Vec::new(),
+        held: HashMap::new(),
         late: Vec::new(),
         finisher: Finisher::new(options.attributes),
         place: 0,
@@ -81,8 +82,8 @@ struct Extractor<'g> {
     options: ExtractOptions,
     /// Directories that may still get entries, the outermost first.
     directories: Vec<Directory>,
-    /// Links that are made at the end.
-    held: Vec<HeldLink>,
+    /// Links that are made at the end, by the identity of the file in their place.
+    held: HashMap<(u64, u64), HeldLink>,
     /// Directories that hold such links.
     late: Vec<Directory>,
     finisher: Finisher,

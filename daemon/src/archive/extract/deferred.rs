@@ -27,8 +27,9 @@ pub(super) struct Directory {
 pub(super) struct HeldLink {
     /// Its name, and those that hard links gave it.
     paths: Vec<Vec<u8>>,
-    identity: (u64, u64),
     member: Member,
+    /// The member's place in the archive.
+    place: u64,
 }
 
 impl Extractor<'_> {
@@ -43,11 +44,12 @@ impl Extractor<'_> {
         for directory in &mut self.directories {
             directory.holds_links = true;
         }
-        self.held.push(HeldLink {
+        let held = HeldLink {
             paths: vec![path.to_vec()],
-            identity: (stat.st_dev, stat.st_ino),
             member: member.clone(),
-        });
+            place: self.place,
+        };
+        self.held.insert(identity(&stat), held);
         Ok(())
     }
 
@@ -83,11 +85,7 @@ impl Extractor<'_> {
         self.replace(path, |dir, to| {
             linkat(&from, name, dir, to, LinkatFlags::empty())
         })?;
-        if let Some(held) = self
-            .held
-            .iter_mut()
-            .find(|held| held.identity == identity(&stat))
-        {
+        if let Some(held) = self.held.get_mut(&identity(&stat)) {
             held.paths.push(path.to_vec());
         }
         Ok(())
@@ -129,8 +127,10 @@ impl Extractor<'_> {
     /// Makes the links that were held back, then sets the metadata of all
     /// directories that are left.
     pub(super) fn finish(&mut self) {
-        for held in std::mem::take(&mut self.held) {
-            self.release(&held);
+        let mut held: Vec<_> = std::mem::take(&mut self.held).into_iter().collect();
+        held.sort_by_key(|(_, link)| link.place);
+        for (stand_in, link) in held {
+            self.release(stand_in, &link);
         }
         let mut directories = std::mem::take(&mut self.late);
         directories.extend(std::mem::take(&mut self.directories).into_iter().rev());
@@ -139,12 +139,12 @@ impl Extractor<'_> {
         }
     }
 
-    fn release(&mut self, held: &HeldLink) {
+    fn release(&mut self, stand_in: (u64, u64), held: &HeldLink) {
         let mut first: Option<&[u8]> = None;
         for path in &held.paths {
             // Later members may have taken its place.
             match self.places.lstat(path) {
-                Ok(stat) if identity(&stat) == held.identity => {}
+                Ok(stat) if identity(&stat) == stand_in => {}
                 _ => continue,
             }
             let made = match first {
@@ -161,7 +161,7 @@ impl Extractor<'_> {
             match made {
                 Ok(()) => first = first.or(Some(path)),
                 Err(Failure::Member(error) | Failure::Archive(error)) => {
-                    self.problem(about(path, &error));
+                    self.problems.add(held.place, about(path, &error));
                 }
             }
         }

@@ -5,7 +5,7 @@ use std::io::Read;
 use std::os::fd::OwnedFd;
 
 use nix::errno::Errno;
-use nix::fcntl::{AtFlags, OFlag, openat};
+use nix::fcntl::{AT_FDCWD, AtFlags, OFlag, openat};
 use nix::sys::stat::{
     FchmodatFlags, Mode, SFlag, fchmodat, fstat, fstatat, makedev, mkdirat, mknodat,
 };
@@ -18,7 +18,7 @@ use super::{Extractor, Failure, identity};
 use crate::archive::attributes;
 use crate::archive::member::{Kind, Member};
 use crate::archive::reader::Reader;
-use crate::guest::file_type;
+use crate::guest::{descriptor_path, file_type};
 use crate::relative::split;
 
 impl Extractor<'_> {
@@ -115,6 +115,14 @@ impl Extractor<'_> {
             Err(Errno::EEXIST) => {}
             result => return Ok(result?),
         }
+        // What is made next can get the number of a file whose last name this is, and would be
+        // taken for it.
+        let last = if self.held.is_empty() {
+            None
+        } else {
+            Some(fstatat(fd, name, AtFlags::AT_SYMLINK_NOFOLLOW)?)
+                .filter(|there| there.st_nlink == 1)
+        };
         let mut gone = false;
         match unlinkat(fd, name, UnlinkatFlags::NoRemoveDir) {
             Err(Errno::EISDIR) => {
@@ -122,6 +130,9 @@ impl Extractor<'_> {
                 gone = true;
             }
             result => result?,
+        }
+        if let Some(there) = last {
+            self.held.remove(&identity(&there));
         }
         let made = make(fd, name)?;
         if gone {
@@ -149,15 +160,17 @@ impl Extractor<'_> {
         } else {
             Ok(())
         };
+        let mut changed = Ok(());
         // Links have no mode of their own.
-        let changed = if link {
-            Ok(())
-        } else {
-            fchmodat(fd, name, mode_of(member), FchmodatFlags::FollowSymlink)
-        };
-        if wanted.any() {
+        if !link || wanted.any() {
             let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
             let handle = openat(fd, name, flags, Mode::empty())?;
+            if !link {
+                // By a name it would follow what took its place.
+                let path = descriptor_path(&handle);
+                let follow = FchmodatFlags::FollowSymlink;
+                changed = fchmodat(AT_FDCWD, &path, mode_of(member), follow);
+            }
             attributes::restore(&handle, member, wanted);
         }
         let time = set_time(fd, name, member);
