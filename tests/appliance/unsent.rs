@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, symlink};
+use std::path::Path;
 
 use conformance::support::machine::{Hardware, Machine};
 use conformance::{ClientError, DiskSpec};
@@ -24,9 +25,11 @@ const BTRFS: &str = "/dev/sda4";
 fn calls_that_the_library_does_not_send_work() {
     let share = tempfile::tempdir().expect("tempdir");
     fs::write(share.path().join("file"), "of the host").expect("shared file");
+    symlink("/file", share.path().join("link")).expect("shared link");
+    let empty = tempfile::tempdir().expect("tempdir");
     let mut machine = Machine::boot(&Hardware {
         disks: &[DiskSpec::Blank(1024 * MIB)],
-        shares: &[("host-files", share.path())],
+        shares: &[("host-files", share.path()), ("empty", empty.path())],
         ..Hardware::default()
     });
     let devices = machine.list_devices().expect("list_devices");
@@ -37,7 +40,7 @@ fn calls_that_the_library_does_not_send_work() {
     modes_on_ntfs_are_changed_without_mounting(&mut machine);
     a_scrub_repairs_what_it_can_and_says_what_it_cannot(&mut machine);
     trees_are_labelled_but_what_is_excluded(&mut machine);
-    a_shared_directory_is_refused(&mut machine);
+    shared_directories_are_mounted(&mut machine, share.path());
     a_disk_comes_and_goes(&mut machine);
 }
 
@@ -261,24 +264,57 @@ fn trees_are_labelled_but_what_is_excluded(machine: &mut Machine) {
     unmount(machine);
 }
 
-fn a_shared_directory_is_refused(machine: &mut Machine) {
-    // The share is there, for who mounts it by hand.
-    let seen = machine.shell(
-        "mkdir /tmp/share && modprobe -a 9pnet_virtio 9p && \
-         mount -t 9p -o trans=virtio,version=9p2000.L host-files /tmp/share && \
-         cat /tmp/share/file && umount /tmp/share && rmdir /tmp/share",
-    );
-    assert_eq!(seen, "of the host");
+fn shared_directories_are_mounted(machine: &mut Machine, shared: &Path) {
+    let none = Mount9pOptions::default();
     machine.mount(EXT4, "/").expect("mount");
     machine.mkdir("/share").expect("mkdir");
-    refused(machine.list_9p(), "ENOTSUP", "9p");
-    for options in [None, Some(&b"ro"[..])] {
-        let options = Mount9pOptions { options };
-        let mounted = machine.mount_9p("host-files", "/share", &options);
-        refused(mounted, "ENOTSUP", "9p");
+    machine
+        .internal_write("/file", "of the guest")
+        .expect("write");
+    let tags = machine.list_9p().expect("list_9p");
+    assert_eq!(tags, [&b"empty"[..], b"host-files"]);
+    for (tag, mountpoint) in [("nothing", "/share"), ("host-files", "share")] {
+        let mounted = machine.mount_9p(tag, mountpoint, &none);
+        assert!(mounted.is_err(), "{tag} on {mountpoint}");
     }
+    let mounted = machine.mount_9p("host-files", "/missing", &none);
+    refused(mounted, "ENOENT", "/missing");
+    let mounted = machine.mount_9p("host-files", "/file", &none);
+    refused(mounted, "ENOTDIR", "/file");
+    let on_ext4 = (EXT4.to_owned(), b"/".to_vec());
     let mounts = machine.mountpoints().expect("mountpoints");
-    assert_eq!(mounts, [(EXT4.to_owned(), b"/".to_vec())]);
+    assert_eq!(mounts, std::slice::from_ref(&on_ext4));
+
+    machine
+        .mount_9p("host-files", "/share", &none)
+        .expect("mount_9p");
+    let mounts = machine.mountpoints().expect("mountpoints");
+    let share = ("host-files".to_owned(), b"/share".to_vec());
+    assert_eq!(mounts, [on_ext4, share]);
+    let content = |machine: &mut Machine, path| machine.pread(path, 64, 0).expect("pread");
+    assert_eq!(content(machine, "/share/file"), b"of the host");
+    assert_eq!(content(machine, "/share/link"), b"of the guest");
+    machine
+        .internal_write("/share/new", "written")
+        .expect("write");
+    assert_eq!(fs::read(shared.join("new")).expect("new"), b"written");
+    machine
+        .umount("/share", &UmountOptions::default())
+        .expect("umount");
+
+    let read_only = Mount9pOptions {
+        options: Some(b"ro,version=9p2000.L"),
+    };
+    machine
+        .mount_9p("host-files", "/share", &read_only)
+        .expect("mount_9p");
+    assert_eq!(content(machine, "/share/new"), b"written");
+    refused(machine.touch("/share/more"), "EROFS", "/share/more");
+    machine.umount_all().expect("umount_all");
+    // Also as the root.
+    machine.mount_9p("empty", "/", &none).expect("mount_9p");
+    let mounts = machine.mountpoints().expect("mountpoints");
+    assert_eq!(mounts, [("empty".to_owned(), b"/".to_vec())]);
     unmount(machine);
 }
 

@@ -17,6 +17,7 @@ mod ntfs;
 mod partitions;
 mod probe;
 mod remounting;
+mod shares;
 pub(crate) mod superblock;
 mod upkeep;
 mod volumes;

@@ -18,7 +18,7 @@ use protocol::api::{
 use protocol::{Context, Device, DeviceOrPath, Error, GuestPath, Mountable, Result};
 
 use super::remounting::Change;
-use super::{mapper, volumes};
+use super::{mapper, shares, volumes};
 use crate::block::loopback::Loop;
 use crate::command::Command;
 use crate::daemon::Daemon;
@@ -32,8 +32,6 @@ const KIND_DEVICE: i32 = 1;
 const KIND_BTRFS_VOLUME: i32 = 2;
 
 const NONE: Option<&str> = None;
-
-const NO_9P: &str = "9p support was removed in libguestfs 1.48";
 
 impl MountActions for Daemon {
     fn mount(&mut self, mountable: Mountable, mountpoint: &[u8]) -> Result<()> {
@@ -152,16 +150,31 @@ impl MountActions for Daemon {
     }
 
     fn list_9p(&mut self) -> Result<Vec<Vec<u8>>> {
-        Err(Error::not_supported(NO_9P))
+        shares::tags()
     }
 
     fn mount_9p(
         &mut self,
-        _mounttag: &str,
-        _mountpoint: &[u8],
-        _options: Mount9pOptions<'_>,
+        mounttag: &[u8],
+        mountpoint: &[u8],
+        options: Mount9pOptions<'_>,
     ) -> Result<()> {
-        Err(Error::not_supported(NO_9P))
+        let mountpoint = GuestPath::new(mountpoint)?;
+        // One that is missing is reported as such here, unlike by the other mounts.
+        self.guest.stat(&mountpoint)?;
+        let target = self.mountpoint(&mountpoint)?;
+        shares::load_driver();
+        let tag = OsStr::from_bytes(mounttag);
+        let mut all = b"trans=virtio".to_vec();
+        if let Some(options) = options.options.filter(|options| !options.is_empty()) {
+            all.push(b',');
+            all.extend_from_slice(options);
+        }
+        let command = Command::new("mount")
+            .args(["-t", "9p", "-o"])
+            .arg(OsStr::from_bytes(&all));
+        attach(command, Path::new(tag), &target, &mountpoint)
+            .with_context(|| format!("{} on {mountpoint}", tag.display()))
     }
 
     fn internal_parse_mountable(&mut self, mountable: Mountable) -> Result<InternalMountable> {

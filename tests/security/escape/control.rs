@@ -186,6 +186,7 @@ const HONEST: &[&str] = &[
 
 /// Actions that do nothing in a sandbox with an honest path either, and why.
 const UNREACHED: &[(&str, &str)] = &[
+    ("mount_9p", "nothing is shared with this machine"),
     ("swapon_file", "this machine would begin to use the file"),
     ("swapoff_file", "no file is in use"),
     ("btrfs_scrub_cancel", "no scrub runs"),

@@ -17,6 +17,7 @@ const PATHS: &[(&str, &str)] = &[
     ("ln_f", "target"),
     ("mkmountpoint", "exemptpath"),
     ("mount", "mountpoint"),
+    ("mount_9p", "mountpoint"),
     ("mount_options", "mountpoint"),
     ("mount_ro", "mountpoint"),
     ("mount_vfs", "mountpoint"),
