@@ -10,10 +10,10 @@ use std::path::Path;
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::mount::{MntFlags, MsFlags, mount};
-use nix::sys::stat::{Mode, SFlag, fstat, mkdirat, stat};
-use nix::unistd::{UnlinkatFlags, unlinkat};
+use nix::sys::stat::{SFlag, fstat, stat};
 use protocol::api::{
-    InternalMountable, Mount9pOptions, MountActions, RemountOptions, UmountOptions,
+    DirectoriesActions, InternalMountable, Mount9pOptions, MountActions, RemountOptions,
+    UmountOptions,
 };
 use protocol::{Context, Device, DeviceOrPath, Error, GuestPath, Mountable, Result};
 
@@ -90,6 +90,12 @@ impl MountActions for Daemon {
         let mounted = mounted.ok_or_else(|| {
             Error::with_errno(Errno::EINVAL, format!("{pathordevice}: not mounted"))
         })?;
+        // The kernel would unmount what is on top.
+        if self.guest.is_covered(&mounted)? {
+            return Err(Error::invalid(format!(
+                "{pathordevice}: another filesystem is mounted over it"
+            )));
+        }
         let mut flags = MntFlags::empty();
         flags.set(MntFlags::MNT_FORCE, options.force == Some(true));
         flags.set(MntFlags::MNT_DETACH, options.lazyunmount == Some(true));
@@ -118,20 +124,11 @@ impl MountActions for Daemon {
     }
 
     fn mkmountpoint(&mut self, exemptpath: &[u8]) -> Result<()> {
-        let path = GuestPath::new(exemptpath)?;
-        let place = self.guest.parent(&path)?;
-        mkdirat(
-            &place.dir,
-            place.name.as_os_str(),
-            Mode::from_bits_truncate(0o777),
-        )
-        .context(path)
+        self.mkdir(GuestPath::new(exemptpath)?)
     }
 
     fn rmmountpoint(&mut self, exemptpath: &[u8]) -> Result<()> {
-        let path = GuestPath::new(exemptpath)?;
-        let place = self.guest.parent(&path)?;
-        unlinkat(&place.dir, place.name.as_os_str(), UnlinkatFlags::RemoveDir).context(path)
+        self.rmdir(GuestPath::new(exemptpath)?)
     }
 
     fn remount(&mut self, mountpoint: GuestPath, options: RemountOptions) -> Result<()> {
@@ -248,11 +245,13 @@ impl Daemon {
         Ok(self.guest.mounts()?.into_iter().rfind(is_of_device))
     }
 
-    /// The directory where a device is mounted in the guest.
+    /// The directory where a device is mounted in the guest, unless another is mounted over it.
     pub(super) fn top_of(&self, device: &Device) -> Result<Option<File>> {
         match self.mount_of(device)? {
-            Some(mount) => self.top(&self.guest.place_of(&mount)).map(Some),
-            None => Ok(None),
+            Some(mount) if !self.guest.is_covered(&mount)? => {
+                self.top(&self.guest.place_of(&mount)).map(Some)
+            }
+            _ => Ok(None),
         }
     }
 

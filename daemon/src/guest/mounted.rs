@@ -38,6 +38,17 @@ impl Guest {
         Ok(self.mounts()?.into_iter().rfind(is_there))
     }
 
+    /// Whether another filesystem is mounted over it, at its very place.
+    ///
+    /// # Errors
+    ///
+    /// When the kernel's list cannot be read.
+    pub fn is_covered(&self, mount: &Mount) -> Result<bool> {
+        let same_place = |other: &Mount| other.mountpoint == mount.mountpoint;
+        let top = self.mounts()?.into_iter().rfind(same_place);
+        Ok(top.as_ref() != Some(mount))
+    }
+
     /// Unmounts what is on top at a mount's place.
     ///
     /// # Errors
@@ -56,17 +67,15 @@ impl Guest {
         )?)
     }
 
-    /// Unmounts everything in the guest, the deepest first.
+    /// Unmounts everything in the guest, the last first.
     ///
     /// # Errors
     ///
     /// When a filesystem is busy; those before it are unmounted by then.
     pub fn unmount_all(&self) -> Result<()> {
-        // One place can have several filesystems on it, of which the last is on top.
-        let mut mounts = self.mounts()?;
-        mounts.reverse();
-        mounts.sort_by_key(|mount| std::cmp::Reverse(mount.mountpoint.components().count()));
-        for mount in mounts {
+        // Nothing can hide or use the one that was mounted last. The deepest may not be within
+        // reach: another filesystem may have been mounted over a directory on the way to it.
+        for mount in self.mounts()?.into_iter().rev() {
             self.unmount(&mount, MntFlags::empty())
                 .with_context(|| format!("umount: {}", self.place_of(&mount)))?;
         }
@@ -115,6 +124,11 @@ mod tests {
         tmpfs(&root);
         tmpfs(&root.join("a b"));
         tmpfs(&root.join("a b/c"));
+        let guest = Guest::new(&root);
+        let covered = |mount: &Mount| guest.is_covered(mount).unwrap();
+        let mounts = guest.mounts().unwrap();
+        let found: Vec<_> = mounts.iter().map(covered).collect();
+        assert_eq!(found, [true, false, false, false]);
         let found: Vec<_> = Guest::new(&root)
             .mounts()
             .unwrap()
@@ -130,7 +144,6 @@ mod tests {
                 root.join("a b/c")
             ]
         );
-        let guest = Guest::new(&root);
         // What was listed can be a link by the time it is unmounted.
         let listed = guest.mounts().unwrap().pop().expect("a mount");
         tmpfs(&root.join("d/c"));
@@ -147,6 +160,13 @@ mod tests {
         guest.unmount_all().unwrap();
         assert!(guest.mounts().unwrap().is_empty());
         assert_eq!(Guest::new(&other).mounts().unwrap().len(), 2);
+
+        // Over what is on the way to another.
+        tmpfs(&root);
+        tmpfs(&root.join("a/b"));
+        tmpfs(&root.join("a"));
+        guest.unmount_all().unwrap();
+        assert!(guest.mounts().unwrap().is_empty());
 
         tmpfs(&root);
         let held = std::fs::File::create(root.join("file")).unwrap();
