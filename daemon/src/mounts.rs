@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 use nix::mount::MsFlags;
 use protocol::{Context, Result};
 
+/// That no link is followed, of Linux 5.10, which older kernels pass over.
+pub const MS_NOSYMFOLLOW: MsFlags = MsFlags::from_bits_retain(256);
+
 const MOUNTINFO: &str = "/proc/thread-self/mountinfo";
 
 /// A mounted filesystem.
@@ -31,19 +34,30 @@ pub struct Mount {
 impl Mount {
     /// The mount's own options that mount(2) would take away unless it is told of them again.
     pub fn flags(&self) -> MsFlags {
-        self.options
-            .split(',')
-            .map(|option| match option {
-                "ro" => MsFlags::MS_RDONLY,
-                "nosuid" => MsFlags::MS_NOSUID,
-                "nodev" => MsFlags::MS_NODEV,
-                "noexec" => MsFlags::MS_NOEXEC,
-                "noatime" => MsFlags::MS_NOATIME,
-                "nodiratime" => MsFlags::MS_NODIRATIME,
-                "relatime" => MsFlags::MS_RELATIME,
-                _ => MsFlags::empty(),
-            })
-            .collect()
+        let flag = |option| match option {
+            "ro" => MsFlags::MS_RDONLY,
+            "nosuid" => MsFlags::MS_NOSUID,
+            "nodev" => MsFlags::MS_NODEV,
+            "noexec" => MsFlags::MS_NOEXEC,
+            "noatime" => MsFlags::MS_NOATIME,
+            "nodiratime" => MsFlags::MS_NODIRATIME,
+            "relatime" => MsFlags::MS_RELATIME,
+            "nosymfollow" => MS_NOSYMFOLLOW,
+            _ => MsFlags::empty(),
+        };
+        self.options.split(',').map(flag).collect()
+    }
+
+    /// The filesystem's options that mount(2) would take away unless it is told of them again.
+    pub fn super_flags(&self) -> MsFlags {
+        let flag = |option| match option {
+            "sync" => MsFlags::MS_SYNCHRONOUS,
+            "dirsync" => MsFlags::MS_DIRSYNC,
+            "lazytime" => MsFlags::MS_LAZYTIME,
+            "mand" => MsFlags::MS_MANDLOCK,
+            _ => MsFlags::empty(),
+        };
+        self.super_options.split(',').map(flag).collect()
     }
 }
 
@@ -128,9 +142,16 @@ mod tests {
         assert_eq!(mount.mountpoint, Path::new("/sysroot/a b\\"));
         assert_eq!(mount.options, "rw,noatime");
         assert_eq!(mount.flags(), MsFlags::MS_NOATIME);
+        assert_eq!(mount.super_flags(), MsFlags::empty());
         assert_eq!(mount.fstype, "ext3");
         assert_eq!(mount.source, b"/dev/x\t");
         assert_eq!(mount.super_options, "rw,errors=continue");
+        let line = b"36 35 8:0 / /sysroot ro,nosymfollow,nodev - ext2 /dev/x rw,sync,lazytime";
+        let mount = parse(line).unwrap();
+        let flags = MsFlags::MS_RDONLY | MsFlags::MS_NODEV | MS_NOSYMFOLLOW;
+        assert_eq!(mount.flags(), flags);
+        let flags = MsFlags::MS_SYNCHRONOUS | MsFlags::MS_LAZYTIME;
+        assert_eq!(mount.super_flags(), flags);
         let line = b"36 35 0:5 / /sysroot rw - tmpfs none";
         assert_eq!(parse(line).unwrap().super_options, "");
         for bad in [

@@ -10,14 +10,15 @@ use nix::mount::{MsFlags, mount};
 use protocol::Result;
 
 use crate::guest::descriptor_path;
-use crate::mounts::Mount;
+use crate::mounts::{MS_NOSYMFOLLOW, Mount};
 
 /// Words for flags of mount(2): what sets each, and what takes it away.
-const FLAGS: [(&str, &str, MsFlags); 15] = [
+const FLAGS: [(&str, &str, MsFlags); 16] = [
     ("ro", "rw", MsFlags::MS_RDONLY),
     ("nosuid", "suid", MsFlags::MS_NOSUID),
     ("nodev", "dev", MsFlags::MS_NODEV),
     ("noexec", "exec", MsFlags::MS_NOEXEC),
+    ("nosymfollow", "symfollow", MS_NOSYMFOLLOW),
     ("sync", "async", MsFlags::MS_SYNCHRONOUS),
     ("dirsync", "", MsFlags::MS_DIRSYNC),
     ("mand", "nomand", MsFlags::MS_MANDLOCK),
@@ -52,7 +53,7 @@ impl Change {
     /// No change yet.
     pub(super) fn keeping(mount: &Mount) -> Self {
         Self {
-            flags: mount.flags(),
+            flags: mount.flags() | mount.super_flags(),
             data: Vec::new(),
         }
     }
@@ -152,5 +153,7 @@ mod tests {
         let change = Change::parse(b"user,exec,ro,remount").expect("remount");
         let kept = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_RDONLY;
         assert_eq!((change.flags, &change.data[..]), (kept, &b""[..]));
+        let change = Change::parse(b"nosymfollow,remount").expect("remount");
+        assert_eq!((change.flags, &change.data[..]), (MS_NOSYMFOLLOW, &b""[..]));
     }
 }

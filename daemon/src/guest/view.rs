@@ -15,11 +15,8 @@ use nix::sys::stat::Mode;
 use protocol::{Context, Result};
 
 use super::descriptor_path;
-use crate::mounts;
+use crate::mounts::{self, MS_NOSYMFOLLOW};
 use crate::scratch::MountPoint;
-
-/// `MS_NOSYMFOLLOW` of Linux 5.10, which older kernels pass over.
-const NO_LINKS: MsFlags = MsFlags::from_bits_retain(256);
 
 /// A directory and everything mounted below it, without a link that is
 /// followed, for as long as this is there.
@@ -58,7 +55,8 @@ impl View {
             MsFlags::MS_BIND | MsFlags::MS_REC,
         )?;
         let flags = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | access;
-        let flags = flags | MsFlags::MS_NODEV | MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC | NO_LINKS;
+        let flags = flags | MsFlags::MS_NODEV | MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC;
+        let flags = flags | MS_NOSYMFOLLOW;
         for mounted in mounts::below(point.path())? {
             // A mount may be read-only although its filesystem is not.
             let kept = mounted.flags() & MsFlags::MS_RDONLY;
