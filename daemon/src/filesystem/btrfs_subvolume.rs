@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
-use nix::sys::stat::SFlag;
+use nix::sys::stat::{SFlag, fstat};
 use protocol::api::{
     BtrfsSubvolumeActions, BtrfsSubvolumeCreateOptions, BtrfsSubvolumeSnapshotOptions, Btrfsqgroup,
     Btrfssubvolume,
@@ -19,6 +19,9 @@ use crate::command::Command;
 use crate::daemon::Daemon;
 use crate::guest::{Place, View, file_type, reopen};
 
+/// The number of a subvolume's top directory.
+const TOP: u64 = 256;
+
 impl BtrfsSubvolumeActions for Daemon {
     fn btrfs_subvolume_snapshot(
         &mut self,
@@ -27,6 +30,12 @@ impl BtrfsSubvolumeActions for Daemon {
         options: BtrfsSubvolumeSnapshotOptions<'_>,
     ) -> Result<()> {
         let origin = self.top(&source)?;
+        // Of any other directory, older kernels make one of the subvolume that it is in.
+        if fstat(&origin).context(&source)?.st_ino != TOP {
+            return Err(Errno::EINVAL)
+                .context("not a subvolume")
+                .context(source);
+        }
         let place = self.new_volume(&dest, Some(&source))?;
         let wanted = NewVolume {
             origin: Some(&origin),
@@ -57,6 +66,10 @@ impl BtrfsSubvolumeActions for Daemon {
 
     fn btrfs_subvolume_delete(&mut self, subvolume: GuestPath) -> Result<()> {
         let place = self.guest.parent(&self.guest.resolve(&subvolume)?)?;
+        // What the path names by its dots is never to be deleted, but in use.
+        if place.name == "." {
+            return Err(Error::os(Errno::EBUSY, subvolume));
+        }
         let parent = reopen(&place.dir, OFlag::O_RDONLY).context(&subvolume)?;
         match ioctl::delete_subvolume(&parent, &place.name) {
             // What is on another filesystem is no subvolume either.
@@ -194,7 +207,7 @@ impl Daemon {
                 look(&top).context(path)
             }
             MountableOrPath::Mountable(mountable) => {
-                let scratch = Scratch::mount(mountable.device())?;
+                let scratch = Scratch::mount(mountable)?;
                 look(&scratch.open()?).context(mountable)
             }
         }
@@ -209,7 +222,7 @@ impl Daemon {
         match fs {
             MountableOrPath::Path(_) => self.with_filesystem(fs, change),
             MountableOrPath::Mountable(mountable) => {
-                let scratch = Scratch::mount_writable(mountable.device())?;
+                let scratch = Scratch::mount_writable(mountable)?;
                 change(&scratch.open()?).context(mountable)
             }
         }

@@ -81,11 +81,12 @@ fn partitions(devices: &Devices, workers: &Workers) -> Result<Vec<Device>> {
 
 /// A device and its subvolumes. What is wrong with one filesystem does not hide the others.
 fn add_btrfs(device: Device, found: &mut Vec<(Mountable, Vec<u8>)>) {
-    let subvolumes = subvolumes(&device).unwrap_or_else(|error| {
+    let whole = Mountable::from(device.clone());
+    let subvolumes = subvolumes(&whole).unwrap_or_else(|error| {
         logging::warning(format_args!("list_filesystems: {error}"));
         Vec::new()
     });
-    found.push((Mountable::from(device.clone()), b"btrfs".to_vec()));
+    found.push((whole, b"btrfs".to_vec()));
     found.extend(
         subvolumes
             .into_iter()
@@ -94,8 +95,8 @@ fn add_btrfs(device: Device, found: &mut Vec<(Mountable, Vec<u8>)>) {
 }
 
 /// All subvolumes but the one that is mounted with the device alone.
-fn subvolumes(device: &Device) -> Result<Vec<Vec<u8>>> {
-    let scratch = volumes::Scratch::mount(device)?;
+fn subvolumes(whole: &Mountable) -> Result<Vec<Vec<u8>>> {
+    let scratch = volumes::Scratch::mount(whole)?;
     let top = scratch.open()?;
     let mut all = volumes::list(&top)?;
     if all.is_empty() {

@@ -4,7 +4,7 @@ use std::fs::File;
 
 use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
-use protocol::{Context, Device, Error, Mountable, Result};
+use protocol::{Context, Error, Mountable, Result};
 
 use crate::command::Command;
 use crate::scratch::MountPoint;
@@ -43,42 +43,40 @@ pub(super) fn mount_option(mountable: &Mountable) -> Result<Vec<u8>> {
 pub(crate) struct Scratch(MountPoint);
 
 impl Scratch {
-    /// Mounts the default subvolume of `device`, to be looked at only.
+    /// Mounts a subvolume, the default one of a whole device, to be looked at only.
     ///
     /// # Errors
     ///
-    /// The errno of mount(2).
-    pub(crate) fn mount(device: &Device) -> Result<Self> {
-        let scratch = Self(MountPoint::new()?);
-        match scratch.attach(device, MsFlags::MS_RDONLY) {
+    /// The errno of mount(2), and those of [`mount_option`].
+    pub(crate) fn mount(mountable: &Mountable) -> Result<Self> {
+        match Self::attach(mountable, MsFlags::MS_RDONLY) {
             // It is mounted in the guest for writing, and the kernel wants both alike.
-            Err(Errno::EBUSY) => scratch.attach(device, MsFlags::empty()),
+            Err(error) if error.errno() == Some(Errno::EBUSY) => Self::mount_writable(mountable),
             other => other,
         }
-        .context(device)?;
-        Ok(scratch)
     }
 
-    /// Mounts the default subvolume of `device`, to be changed.
+    /// Mounts a subvolume, the default one of a whole device, to be changed.
     ///
     /// # Errors
     ///
-    /// The errno of mount(2).
-    pub(crate) fn mount_writable(device: &Device) -> Result<Self> {
-        let scratch = Self(MountPoint::new()?);
-        scratch.attach(device, MsFlags::empty()).context(device)?;
-        Ok(scratch)
+    /// The errno of mount(2), and those of [`mount_option`].
+    pub(crate) fn mount_writable(mountable: &Mountable) -> Result<Self> {
+        Self::attach(mountable, MsFlags::empty())
     }
 
-    fn attach(&self, device: &Device, flags: MsFlags) -> nix::Result<()> {
-        let flags = flags | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+    fn attach(mountable: &Mountable, flags: MsFlags) -> Result<Self> {
+        let option = mount_option(mountable)?;
+        let scratch = Self(MountPoint::new()?);
         mount(
-            Some(device.path()),
-            self.0.path(),
+            Some(mountable.device().path()),
+            scratch.0.path(),
             Some("btrfs"),
-            flags,
-            None::<&str>,
+            flags | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC,
+            (!option.is_empty()).then_some(&option[..]),
         )
+        .context(mountable)?;
+        Ok(scratch)
     }
 
     /// The top of what is mounted.
@@ -176,6 +174,8 @@ fn cut<'a>(line: &'a [u8], at: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
 
 #[cfg(test)]
 mod tests {
+    use protocol::Device;
+
     use super::*;
     use crate::captured::outputs;
 
