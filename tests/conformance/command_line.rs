@@ -23,9 +23,19 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
+/// A program that ends with this.
+struct Program(Child);
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// A daemon that listens on a socket of its own, in a scratch directory.
 struct Listening {
-    child: Child,
+    program: Program,
     client: Client<UnixStream>,
 }
 
@@ -33,14 +43,15 @@ impl Listening {
     /// Runs a shell script, whose `$0` is the daemon, and connects to the
     /// socket that the daemon then makes.
     fn script(script: &str, dir: &Path, socket: &Path) -> Self {
+        let stderr = fs::File::create(dir.join("stderr")).expect("stderr");
         let child = Command::new("sh")
             .args(["-c", script])
             .arg(daemon())
             .arg(dir)
             .stdin(Stdio::null())
-            .stderr(fs::File::create(dir.join("stderr")).expect("stderr"))
-            .spawn()
-            .expect("sh");
+            .stderr(stderr)
+            .spawn();
+        let program = Program(child.expect("sh"));
         let deadline = Instant::now() + LIMIT;
         let stream = loop {
             match UnixStream::connect(socket) {
@@ -51,7 +62,7 @@ impl Listening {
         };
         stream.set_read_timeout(Some(LIMIT)).expect("timeout");
         let client = Client::launch(stream).expect("launch");
-        Self { child, client }
+        Self { program, client }
     }
 
     /// Hangs up; gives the daemon's exit status.
@@ -60,19 +71,12 @@ impl Listening {
         stream.shutdown(Shutdown::Both).expect("shutdown");
         let deadline = Instant::now() + LIMIT;
         loop {
-            if let Some(status) = self.child.try_wait().expect("wait") {
+            if let Some(status) = self.program.0.try_wait().expect("wait") {
                 return status.code();
             }
             assert!(Instant::now() < deadline, "the daemon goes on");
             std::thread::sleep(Duration::from_millis(2));
         }
-    }
-}
-
-impl Drop for Listening {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

@@ -67,7 +67,7 @@ fn attempt(directory: &Path, client: impl Fn() -> Command) -> Option<Output> {
     let path = directory.join("output");
     let output = File::create(&path).expect("output");
     let text = || String::from_utf8_lossy(&std::fs::read(&path).unwrap_or_default()).into_owned();
-    let mut command = client();
+    let mut command = with_us(&client());
     command
         .current_dir(directory)
         .stdin(Stdio::null())
@@ -100,6 +100,23 @@ fn attempt(directory: &Path, client: impl Fn() -> Command) -> Option<Output> {
         None if text.lines().any(|line| line == BOOTED) => panic!("too slow:\n{text}"),
         None => None,
     }
+}
+
+/// The same client, but it ends when this thread does, however that ends; with it goes the machine,
+/// which the library sees to.
+fn with_us(client: &Command) -> Command {
+    let mut command = Command::new("setpriv");
+    command
+        .args(["--pdeathsig", "KILL", "--"])
+        .arg(client.get_program())
+        .args(client.get_args());
+    for (name, value) in client.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    command
 }
 
 /// A guestfish script, one output for each of its commands.

@@ -38,7 +38,9 @@ impl Remote {
         let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
         let port = free.local_addr().expect("its number").port();
         drop(free);
-        let process = Command::new("rsync")
+        // It must not outlive us, however we end.
+        let process = Command::new("setpriv")
+            .args(["--pdeathsig", "KILL", "--", "rsync"])
             .args(["--daemon", "--no-detach", "--address", "127.0.0.1"])
             .arg(format!("--port={port}"))
             .arg("--config")
