@@ -14,13 +14,23 @@ const TEXT: &str = "ASCII text";
 
 /// A mounted filesystem with a text file, in a daemon that has these variables.
 fn with_text(variables: &[(&str, &str)]) -> Direct {
+    with_text_and(&[], variables)
+}
+
+/// The same with arguments.
+fn with_text_and(args: &[&str], variables: &[(&str, &str)]) -> Direct {
     let disk = DiskSpec::Formatted("ext4", 64 << 20);
-    let mut direct = Direct::with_environment(&[disk], &[], variables);
+    let mut direct = Direct::with_environment(&[disk], args, variables);
     direct.mount("/dev/sda", "/").expect("mount");
     direct
         .internal_write("/text", "some text\n")
         .expect("write");
     direct
+}
+
+/// How often `file` was called so far, of a daemon that tells of its calls.
+fn calls(log: &str) -> usize {
+    log.matches("guestfsd: <= file ").count()
 }
 
 /// What `file` says of the text file.
@@ -96,10 +106,7 @@ fn what_is_compressed_is_described_too() {
         let plain = direct.directory().join("plain");
         fs::write(&plain, "some text\n").expect("plain");
         let output = Command::new(program).arg("-c").arg(&plain).output();
-        let Ok(output) = output else {
-            eprintln!("there is no {program}");
-            continue;
-        };
+        let output = output.expect(program);
         direct
             .internal_write("/compressed", &output.stdout)
             .expect("write");
@@ -205,13 +212,20 @@ fn what_it_looked_at_can_be_unmounted() {
 
 #[test]
 fn a_crash_is_one_error() {
-    let mut direct = with_text(&[]);
+    let mut direct = with_text_and(&["-v"], &[]);
+    let log = direct.directory().join("stderr");
     // Not SIGSEGV: the first that comes from outside is taken for an overflow of the stack.
     for how in [Signal::SIGKILL, Signal::SIGILL] {
         assert_eq!(file(&mut direct), TEXT);
         let id = worker(&direct).expect("a worker");
         stop(id);
+        let before = calls(&direct.stderr());
+        let log = log.clone();
         let killer = spawn(move || {
+            eventually("the call", || {
+                calls(&fs::read_to_string(&log).expect("the log")) > before
+            });
+            // Until it has reached the worker.
             sleep(Duration::from_millis(200));
             signal(id, how);
             let _ = kill(Pid::from_raw(id.cast_signed()), Signal::SIGCONT);

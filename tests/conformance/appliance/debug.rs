@@ -252,9 +252,12 @@ fn progress_is_sent_to_order() {
     direct.debug("progress", &["1"]).expect("progress");
     assert!(direct.progress.is_empty(), "{:?}", direct.progress);
 
+    let start = Instant::now();
     direct.debug("progress", &["3"]).expect("progress");
+    // The first after two seconds, then three a second, and the end.
+    let most = 2 + 3 * (start.elapsed().as_secs_f32() - 2.0).ceil() as usize;
     let messages = &direct.progress;
-    assert!((2..=5).contains(&messages.len()), "{messages:?}");
+    assert!((2..=most).contains(&messages.len()), "{messages:?}");
     assert!(messages.iter().all(|message| message.total == 30));
     // Each step takes a tenth of a second or, on a busy machine, more.
     assert!((2..=20).contains(&messages[0].position), "{messages:?}");
