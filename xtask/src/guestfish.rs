@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use nix::sys::signal::{SigSet, Signal, kill};
+use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::{kvm, process};
@@ -80,16 +80,12 @@ impl Session {
             .and_then(|rest| rest.split(';').next())
             .and_then(|number| number.trim().parse().ok());
         match server {
-            Some(number) => {
-                let server = Pid::from_raw(number);
-                end_when_interrupted(server);
-                Ok(Session {
-                    server,
-                    errors,
-                    errors_read: 0,
-                    transcript: Vec::new(),
-                })
-            }
+            Some(number) => Ok(Session {
+                server: Pid::from_raw(number),
+                errors,
+                errors_read: 0,
+                transcript: Vec::new(),
+            }),
             None => bail!("guestfish --listen did not say which process it is: {printed}"),
         }
     }
@@ -161,23 +157,4 @@ impl Drop for Session {
         // After `exit` there is nobody left to signal.
         let _ = kill(self.server, Signal::SIGTERM);
     }
-}
-
-/// A server takes an interrupt from the keyboard for the wish to end a command,
-/// and would stay with its virtual machine when we are gone.
-fn end_when_interrupted(server: Pid) {
-    let mut signals = SigSet::empty();
-    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
-        signals.add(signal);
-    }
-    // Programs that we start do not inherit this: the standard library clears it.
-    if signals.thread_block().is_err() {
-        return;
-    }
-    std::thread::spawn(move || {
-        if signals.wait().is_ok() {
-            let _ = kill(server, Signal::SIGTERM);
-            std::process::exit(130);
-        }
-    });
 }

@@ -51,6 +51,7 @@ enum Verb {
 }
 
 fn main() -> ExitCode {
+    process::end_when_interrupted();
     let result = match Cli::parse().verb {
         Verb::Appliance(args) => args.run(),
         Verb::Bench(args) => args.run(),

@@ -1,16 +1,115 @@
 //! Running other programs, always with a time limit.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::io::Read;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
-use nix::sys::signal::{Signal, killpg};
+use anyhow::{Context, Result, bail, ensure};
+use nix::sys::signal::{SigSet, Signal, killpg};
 use nix::unistd::Pid;
+
+/// How long programs may take to end when they are asked to: cargo's test runners then end tests,
+/// which put away what they have made.
+const GRACE: Duration = Duration::from_secs(15);
+
+/// How long we take ourselves after that.
+const PUT_AWAY: Duration = Duration::from_secs(5);
+
+/// The programs that run, each with a process group of its own, which the keyboard's interrupt
+/// does not reach.
+struct Running(Mutex<State>);
+
+struct State {
+    groups: BTreeSet<i32>,
+    interrupted: bool,
+}
+
+static RUNNING: Running = Running::new();
+
+impl Running {
+    const fn new() -> Self {
+        Self(Mutex::new(State {
+            groups: BTreeSet::new(),
+            interrupted: false,
+        }))
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn spawn(&self, command: &mut Command) -> Result<Child> {
+        let mut state = self.state();
+        ensure!(!state.interrupted, "interrupted");
+        let child = command
+            .process_group(0)
+            .spawn()
+            .with_context(|| format!("cannot start {}", name(command)))?;
+        state.groups.extend(i32::try_from(child.id()));
+        Ok(child)
+    }
+
+    fn stop(&self, child: &mut Child) {
+        if let Ok(id) = i32::try_from(child.id()) {
+            let mut state = self.state();
+            // No group is left when all of it has ended, which is what is wanted.
+            let _ = killpg(Pid::from_raw(id), Signal::SIGKILL);
+            state.groups.remove(&id);
+        }
+        let _ = child.wait();
+    }
+
+    /// Sends a signal to all, and has nothing more started.
+    fn interrupt(&self, signal: Signal) {
+        let mut state = self.state();
+        state.interrupted = true;
+        for id in &state.groups {
+            let _ = killpg(Pid::from_raw(*id), signal);
+        }
+    }
+}
+
+/// Has an interruption end the programs that run. What waits for them then fails, and puts away
+/// what it has made. To be called while there is no other thread.
+pub(crate) fn end_when_interrupted() {
+    let mut signals = SigSet::empty();
+    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
+        signals.add(signal);
+    }
+    // Programs that we start do not inherit this: the standard library clears it.
+    if signals.thread_block().is_err() {
+        return;
+    }
+    std::thread::spawn(move || {
+        if signals.wait().is_ok() {
+            RUNNING.interrupt(Signal::SIGTERM);
+            let end = Instant::now() + GRACE;
+            while !RUNNING.state().groups.is_empty() && Instant::now() < end {
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            RUNNING.interrupt(Signal::SIGKILL);
+            // What is left to do then is to remove files.
+            std::thread::sleep(PUT_AWAY);
+            std::process::exit(130);
+        }
+    });
+}
+
+/// Whether we have been asked to end.
+pub(crate) fn interrupted() -> bool {
+    RUNNING.state().interrupted
+}
+
+/// Starts a program in a process group of its own; it is to be ended with [`stop`].
+pub(crate) fn spawn(command: &mut Command) -> Result<Child> {
+    RUNNING.spawn(command)
+}
 
 /// What a program that has ended left behind.
 pub(crate) struct Finished {
@@ -56,13 +155,7 @@ pub(crate) fn output(command: &mut Command, limit: Duration) -> Result<Finished>
 
 /// The same, but standard error goes where the caller has put it.
 pub(crate) fn output_only(command: &mut Command, limit: Duration) -> Result<Finished> {
-    command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .process_group(0);
-    let mut child = command
-        .spawn()
-        .with_context(|| format!("cannot start {}", name(command)))?;
+    let mut child = spawn(command.stdin(Stdio::null()).stdout(Stdio::piped()))?;
     let stdout = collect(child.stdout.take());
     let stderr = collect(child.stderr.take());
     let waited = wait(&mut child, limit);
@@ -87,11 +180,7 @@ pub(crate) fn output_only(command: &mut Command, limit: Duration) -> Result<Fini
 
 /// Runs a program that talks to the person itself: its output goes where ours goes.
 pub(crate) fn show(command: &mut Command, limit: Duration) -> Result<()> {
-    let mut child = command
-        .stdin(Stdio::null())
-        .process_group(0)
-        .spawn()
-        .with_context(|| format!("cannot start {}", name(command)))?;
+    let mut child = spawn(command.stdin(Stdio::null()))?;
     let waited = wait(&mut child, limit);
     stop(&mut child);
     match waited? {
@@ -119,11 +208,17 @@ pub(crate) fn wait(child: &mut Child, limit: Duration) -> Result<Option<ExitStat
 
 /// Ends a child that leads a process group, and the group with it.
 pub(crate) fn stop(child: &mut Child) {
+    RUNNING.stop(child);
+}
+
+/// The same for one that has children in other groups, and ends them if it has the time.
+pub(crate) fn stop_gently(child: &mut Child) {
     if let Ok(id) = i32::try_from(child.id()) {
-        // No group is left when all of it has ended, which is what is wanted.
-        let _ = killpg(Pid::from_raw(id), Signal::SIGKILL);
+        let _ = killpg(Pid::from_raw(id), Signal::SIGTERM);
     }
-    let _ = child.wait();
+    // If it cannot be waited for there is nothing to be gentle with.
+    let _ = wait(child, GRACE);
+    stop(child);
 }
 
 /// Where a program is, as the shell would find it.
@@ -160,4 +255,30 @@ fn collect(pipe: Option<impl Read + Send + 'static>) -> JoinHandle<Vec<u8>> {
         }
         bytes
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::process::ExitStatusExt;
+
+    use super::*;
+
+    #[test]
+    fn an_interruption_ends_what_runs_and_nothing_more_is_started() {
+        let running = Running::new();
+        let sleep = || {
+            let mut command = Command::new("sleep");
+            command.arg("600");
+            command
+        };
+        let mut first = running.spawn(&mut sleep()).unwrap();
+        let mut second = running.spawn(&mut sleep()).unwrap();
+        running.stop(&mut first);
+        running.interrupt(Signal::SIGTERM);
+        assert_eq!(second.wait().unwrap().signal(), Some(15));
+        running.stop(&mut second);
+        assert!(running.state().groups.is_empty());
+        let error = running.spawn(&mut sleep()).unwrap_err();
+        assert_eq!(error.to_string(), "interrupted");
+    }
 }

@@ -2,12 +2,11 @@
 
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 
 use crate::process;
 
@@ -38,17 +37,16 @@ impl Remote {
         );
         let config_file = directory.join("rsyncd.conf");
         fs::write(&config_file, config)?;
-        let process = Command::new("rsync")
+        let mut command = Command::new("rsync");
+        command
             .args(["--daemon", "--no-detach", "--address", "127.0.0.1"])
             .arg(format!("--port={}", address.port()))
             .arg("--config")
             .arg(&config_file)
-            .process_group(0)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .context("cannot start rsync")?;
+            .stderr(Stdio::null());
+        let process = process::spawn(&mut command)?;
         let remote = Self {
             process,
             port: address.port(),
