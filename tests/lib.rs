@@ -8,3 +8,4 @@ pub mod support;
 
 pub use protocol::client::{Client, ClientError};
 pub use support::direct::{Direct, DiskSpec, Exit};
+pub use support::skip::skipped;

@@ -9,4 +9,5 @@ pub mod machine;
 pub mod numbers;
 pub mod raw;
 pub mod rsync;
+pub mod skip;
 pub mod tang;

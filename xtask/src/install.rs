@@ -51,7 +51,7 @@ impl Purpose {
             Purpose::Appliance => &["boot"],
             Purpose::Demo => &["boot", "client"],
             Purpose::Machines => &["boot", "client", "servers"],
-            Purpose::Direct => &["boot", "client", "judges"],
+            Purpose::Direct => &["boot", "client", "judges", "stock"],
             Purpose::Unit => &["wire"],
             Purpose::Differential | Purpose::Bench => &["boot", "client", "stock"],
         }

@@ -1,6 +1,6 @@
 use std::fs;
 
-use conformance::{Direct, DiskSpec};
+use conformance::{Direct, DiskSpec, skipped};
 use protocol::api::BtrfsScrubFullOptions;
 
 /// A text that is on no disk by chance.
@@ -10,6 +10,7 @@ const MARK: &[u8] = b"mark-91c3d7e8b2f04a65";
 fn mounted() -> Option<Direct> {
     let mut direct = Direct::start(&[DiskSpec::Formatted("btrfs", 256 << 20)]);
     if !direct.filesystem_available("btrfs").expect("answer") {
+        skipped("this kernel has no btrfs");
         return None;
     }
     direct.mount("/dev/sda", "/").expect("mount");

@@ -8,6 +8,8 @@ use std::process::Command;
 use nix::mount::{MsFlags, mount};
 use rustix::fs::{XattrFlags, lsetxattr};
 
+use conformance::skipped;
+
 use super::given::Value;
 use super::guest::{Fixture, clear};
 use super::matrix::{Pair, selected};
@@ -151,11 +153,11 @@ const STOCK: &[(&str, &str, &str)] = &[
     ("mv", "src", "/h/abs/file"),
 ];
 
-/// The matrix on a daemon that is not ours. Skipped where no lane has fetched it.
+/// The matrix on a daemon that is not ours. Skipped where no lane has unpacked it.
 #[test]
 fn the_stock_daemon_is_led_out() {
     if stock_daemon().is_none() {
-        eprintln!("skipped: there is no stock daemon");
+        skipped("there is no stock daemon: cargo xtask test direct takes it out of its appliance");
         return;
     }
     let mut pair = Pair::new(Root::Ext4, false, true);

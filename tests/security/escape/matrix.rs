@@ -117,6 +117,12 @@ pub(crate) fn report(found: &BTreeMap<String, Vec<String>>) {
 pub(crate) fn selected(in_area: impl Fn(&str) -> bool) -> Vec<Position> {
     let filter = std::env::var("ESCAPE").unwrap_or_default();
     let mut all = positions();
+    let mut names = all.iter().map(Position::to_string);
+    assert!(
+        names.any(|name| name.contains(&filter)),
+        "no position has '{filter}' in its name"
+    );
+    drop(names);
     all.retain(|position| in_area(position.area) && position.to_string().contains(&filter));
     all
 }

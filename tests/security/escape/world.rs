@@ -38,7 +38,7 @@ pub(crate) struct Setting {
     pub(crate) stock: bool,
 }
 
-/// The stock daemon, if a lane has fetched it.
+/// The stock daemon, if a lane has unpacked it.
 pub(crate) fn stock_daemon() -> Option<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let daemon = root.join("target/lanes/stock/usr/sbin/guestfsd");

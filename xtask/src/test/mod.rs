@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use clap::ValueEnum;
 
 use crate::install::{self, Purpose};
@@ -68,6 +68,10 @@ impl Tally {
         self.skipped += other.skipped;
         self.failed.extend(other.failed);
     }
+
+    fn count(&self) -> usize {
+        self.passed + self.skipped + self.failed.len()
+    }
 }
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -82,7 +86,10 @@ impl Args {
         let purposes: Vec<Purpose> = lanes.iter().map(|lane| lane.purpose()).collect();
         install::ensure(&purposes, !self.no_install)?;
         let daemon = match &self.daemon {
-            Some(daemon) => Some(daemon.canonicalize()?),
+            Some(daemon) => {
+                let found = daemon.canonicalize();
+                Some(found.with_context(|| daemon.display().to_string())?)
+            }
             None if self.record || *lanes == [Lane::Unit] => None,
             None => Some(appliance::build_daemon()?),
         };
@@ -96,6 +103,11 @@ impl Args {
             };
             total.add(tally);
         }
+        ensure!(
+            total.count() > 0,
+            "no test or script has '{}' in its name",
+            self.filter
+        );
         for name in &total.failed {
             println!("failed: {name}");
         }
@@ -132,6 +144,10 @@ impl Args {
         match lane {
             Lane::Unit => self.unit(),
             Lane::Direct => {
+                // One test is of that; without it, it is skipped.
+                if let Err(error) = workshop::stock_daemon() {
+                    println!("no stock daemon: {error:#}");
+                }
                 let selection = [
                     "--package",
                     "conformance",
