@@ -8,6 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::ptr;
 
 use nix::errno::Errno;
+use nix::libc::c_long;
 
 /// Requests of linux/btrfs.h and linux/fs.h.
 mod raw {
@@ -15,6 +16,8 @@ mod raw {
     nix::ioctl_write_ptr!(create_subvolume, 0x94, 24, super::Volume);
     nix::ioctl_write_ptr!(delete_subvolume, 0x94, 15, super::Name);
     nix::ioctl_readwrite!(trim, b'X', 121, super::Range);
+    nix::ioctl_read!(generation, b'v', 1, super::Generation);
+    nix::ioctl_write_ptr!(set_generation, b'v', 2, super::Generation);
 }
 
 const READ_ONLY: u64 = 1 << 1;
@@ -56,6 +59,9 @@ struct Range {
     length: u64,
     minimum: u64,
 }
+
+/// The requests' numbers say `long`, but the kernel copies an `int`: the first of these.
+type Generation = [u32; size_of::<c_long>() / size_of::<u32>()];
 
 /// What a new subvolume is made of.
 #[derive(Debug, Default)]
@@ -138,6 +144,32 @@ pub(super) fn trim(directory: &File, start: u64, length: u64, minimum: u64) -> n
     };
     // SAFETY: the descriptor is open, and the kernel reads and writes a structure of this layout.
     unsafe { raw::trim(directory.as_raw_fd(), &raw mut range) }.map(drop)
+}
+
+/// The generation of the inode of a file or directory.
+///
+/// # Errors
+///
+/// The errno of the system call: ENOTTY if its filesystem has none.
+pub(super) fn generation(file: &File) -> nix::Result<u32> {
+    let mut found = Generation::default();
+    // SAFETY: the descriptor is open, and the kernel writes no more than the request's number says.
+    unsafe { raw::generation(file.as_raw_fd(), &raw mut found) }?;
+    let [generation, ..] = found;
+    Ok(generation)
+}
+
+/// Sets the generation of the inode of a file or directory.
+///
+/// # Errors
+///
+/// The errno of the system call: ENOTTY or EOPNOTSUPP if it cannot be changed on its filesystem.
+pub(super) fn set_generation(file: &File, generation: u32) -> nix::Result<()> {
+    let mut wanted = Generation::default();
+    let [first, ..] = &mut wanted;
+    *first = generation;
+    // SAFETY: the descriptor is open, and the kernel reads no more than the request's number says.
+    unsafe { raw::set_generation(file.as_raw_fd(), &raw const wanted) }.map(drop)
 }
 
 /// A name with a NUL behind it.

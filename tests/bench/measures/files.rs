@@ -1,5 +1,6 @@
 //! Calls on small files for which the stock daemon starts a program.
 
+use protocol::api::SetE2attrsOptions;
 use protocol::client::Client;
 
 use super::{Called, Measure};
@@ -50,6 +51,14 @@ pub(super) fn measures() -> Vec<Measure> {
             client.rm_rf("/work/directory")
         }),
         call("ln_sf", |client| client.ln_sf("/small", "/work/symlink")),
+        call("get_e2attrs", |client| {
+            client.get_e2attrs("/small").map(drop)
+        }),
+        call("set_e2attrs, to and fro", |client| {
+            client.set_e2attrs("/same", "d", &SetE2attrsOptions::default())?;
+            let clear = Some(true);
+            client.set_e2attrs("/same", "d", &SetE2attrsOptions { clear })
+        }),
     ]
 }
 
