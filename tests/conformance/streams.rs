@@ -8,7 +8,7 @@ use std::os::unix::net::UnixStream;
 
 use codegen::model::Action;
 use conformance::support::given::Given;
-use conformance::{Client, ClientError, Direct};
+use conformance::{Client, ClientError, Direct, DiskSpec};
 use protocol::api::*;
 use protocol::wire::CANCEL_FLAG;
 
@@ -44,6 +44,8 @@ enum Fate {
     Cancelled(UnixStream),
     /// The programs that this process has started are killed.
     Killed(u32),
+    /// What it is read from cannot be read any more.
+    Lost(guests::Scratch),
 }
 
 /// A file that is received, in chunks of which a few are enough.
@@ -65,6 +67,7 @@ impl Write for Received {
                 Fate::Whole => {}
                 Fate::Cancelled(channel) => channel.write_all(&CANCEL_FLAG.to_be_bytes())?,
                 Fate::Killed(process) => guests::kill_below(*process),
+                Fate::Lost(scratch) => scratch.lose(),
             }
         }
         Ok(bytes.len())
@@ -167,7 +170,8 @@ fn an_upload_without_room_leaves_nothing_behind() {
 fn a_download_that_fails_in_the_middle_is_cancelled() {
     let mut direct = guests::damaged();
     let before = Traces::of(&direct);
-    for action in calls::streaming_out() {
+    let actions = calls::streaming_out();
+    for action in actions.filter(|action| action.name != calls::MADE_FIRST) {
         let what = &action.name;
         let mut sent = Received {
             fate: Fate::Killed(direct.id()),
@@ -175,18 +179,59 @@ fn a_download_that_fails_in_the_middle_is_cancelled() {
         };
         let given = calls::given(action, "", None);
         let result = made(&mut direct, action, &given, &mut sent);
-        if [calls::MADE_FIRST, calls::OF_NAMES]
-            .concat()
-            .contains(&what.as_str())
-        {
-            result.unwrap_or_else(|error| panic!("{what}: {error}"));
-        } else {
-            assert!(
-                matches!(result, Err(ClientError::Cancelled)),
-                "{what}: {result:?} after {} chunks",
-                sent.chunks
-            );
-        }
+        assert!(
+            matches!(result, Err(ClientError::Cancelled)) && sent.chunks > 0,
+            "{what}: {result:?} after {} chunks",
+            sent.chunks
+        );
         check(&mut direct, &before, what);
     }
+}
+
+/// What the program makes is kept in the appliance until it is sent, here on a disk that breaks
+/// meanwhile.
+#[test]
+fn what_cannot_be_read_back_is_cancelled() {
+    let mut direct = guests::with_scratch(DiskSpec::Formatted("ext4", 64 << 20));
+    let before = Traces::of(&direct);
+    let action = calls::made_first();
+    let given = calls::given(action, "", None);
+    let mut whole = Received::default();
+    made(&mut direct, action, &given, &mut whole).expect("whole");
+    let mut sent = Received {
+        fate: Fate::Lost(guests::Scratch::of(&direct)),
+        ..Received::default()
+    };
+    let result = made(&mut direct, action, &given, &mut sent);
+    assert!(
+        matches!(result, Err(ClientError::Cancelled)) && sent.chunks < whole.chunks,
+        "{result:?} after {} chunks of {}",
+        sent.chunks,
+        whole.chunks
+    );
+    check(&mut direct, &before, &action.name);
+    // With room elsewhere it works again.
+    guests::leave_scratch(&mut direct);
+    let mut again = Received::default();
+    made(&mut direct, action, &given, &mut again).expect("again");
+    assert_eq!(again.chunks, whole.chunks);
+}
+
+#[test]
+fn what_has_no_room_to_be_made_is_an_error_alone() {
+    let mut direct = guests::with_scratch(DiskSpec::Formatted("ext4", 4 << 20));
+    let before = Traces::of(&direct);
+    let action = calls::made_first();
+    let given = calls::given(action, "", None);
+    let mut sent = Received::default();
+    let result = made(&mut direct, action, &given, &mut sent);
+    let message = match result {
+        Err(ClientError::Daemon { message, .. }) => message,
+        other => panic!("{other:?}"),
+    };
+    assert!(message.contains("No space left on device"), "{message}");
+    assert_eq!(sent.chunks, 0);
+    check(&mut direct, &before, &action.name);
+    guests::leave_scratch(&mut direct);
+    made(&mut direct, action, &given, &mut sent).expect("again");
 }

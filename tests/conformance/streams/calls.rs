@@ -17,6 +17,9 @@ const BY_NAME: &[(&str, &str)] = &[
 const BY_ACTION: &[(&str, &str, &str)] = &[
     ("compress_device_out", "device", "/dev/sda"),
     ("cpio_out", "directory", "/tree"),
+    ("find0", "directory", "/names"),
+    ("internal_readdir", "dir", "/names"),
+    ("ls0", "dir", "/names"),
     ("ntfsclone_in", "device", "/dev/sdc"),
     ("tar_out", "directory", "/tree"),
 ];
@@ -24,11 +27,8 @@ const BY_ACTION: &[(&str, &str, &str)] = &[
 /// Actions that end the daemon, as they are meant to.
 const FATAL: &[&str] = &["internal_rhbz914931"];
 
-/// Actions that send what they have made before, so that nothing fails then.
-pub(super) const MADE_FIRST: &[&str] = &["mksquashfs"];
-
-/// Actions that read names alone, which are not damaged.
-pub(super) const OF_NAMES: &[&str] = &["find0", "internal_readdir", "ls0"];
+/// An action that sends what it has made before.
+pub(super) const MADE_FIRST: &str = "mksquashfs";
 
 fn model() -> &'static Model {
     static MODEL: OnceLock<Model> = OnceLock::new();
@@ -48,6 +48,13 @@ fn streaming(ty: ParamType) -> impl Iterator<Item = &'static Action> {
 /// Actions that send a file to the library.
 pub(super) fn streaming_out() -> impl Iterator<Item = &'static Action> {
     streaming(ParamType::FileOut)
+}
+
+/// The one that sends what it has made before.
+pub(super) fn made_first() -> &'static Action {
+    let mut actions = streaming_out();
+    let found = actions.find(|action| action.name == MADE_FIRST);
+    found.expect(MADE_FIRST)
 }
 
 /// Actions that receive a file from the library.
