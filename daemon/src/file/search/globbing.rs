@@ -16,6 +16,9 @@ const ALTERNATIVES_MAX: usize = 4096;
 /// beginning of a pattern.
 const MEMORY_MAX: usize = 64 << 20;
 
+/// How many bytes of patterns are looked at while their braces are replaced.
+const LOOKED_AT_MAX: usize = 256 << 20;
+
 /// The paths that match, sorted for each alternative of a brace.
 pub(super) fn expand(guest: &Guest, pattern: &[u8], mark: bool) -> Result<Vec<Vec<u8>>> {
     let mut patterns = Vec::new();
@@ -40,11 +43,16 @@ pub(super) fn expand(guest: &Guest, pattern: &[u8], mark: bool) -> Result<Vec<Ve
 
 /// The paths that match a pattern without braces, in any order.
 fn matches(guest: &Guest, pattern: &[u8]) -> Result<Vec<Vec<u8>>> {
-    // What has matched so far, exactly as the pattern spells its slashes.
+    let Some(pattern) = unquoted_slashes(pattern) else {
+        return Ok(Vec::new());
+    };
+    // What has matched so far, with the slashes of the pattern.
     let mut bases: Vec<Vec<u8>> = vec![Vec::new()];
-    let mut rest = pattern;
+    let mut rest = pattern.as_slice();
     let mut by_wildcard = true;
+    let mut after_wildcard = false;
     while !rest.is_empty() && !bases.is_empty() {
+        let first = rest.len() == pattern.len();
         let slashes = rest.iter().take_while(|&&byte| byte == b'/').count();
         let (separator, after) = rest.split_at(slashes);
         let len = after
@@ -66,26 +74,50 @@ fn matches(guest: &Guest, pattern: &[u8]) -> Result<Vec<Vec<u8>>> {
             break;
         }
         by_wildcard = wildcard::is_pattern(component);
-        for base in &mut bases {
-            base.extend_from_slice(separator);
-        }
+        let last = rest.iter().all(|&byte| byte == b'/');
+        let kept = match slashes {
+            2 if first && (by_wildcard || last) => 1,
+            more if after_wildcard => more.min(2),
+            all => all,
+        };
+        let separator = separator.get(..kept).unwrap_or(separator);
+        let mut next = Found::default();
         if by_wildcard {
-            let mut next = Found::default();
-            for base in &bases {
-                entries(guest, base, component, &mut next)?;
+            after_wildcard = true;
+            for mut base in bases {
+                base.extend_from_slice(separator);
+                entries(guest, &base, component, &mut next)?;
             }
-            bases = next.paths;
         } else {
-            let name = wildcard::unquote(component);
-            for base in &mut bases {
-                base.extend_from_slice(&name);
+            let name = [separator, &wildcard::unquote(component)].concat();
+            for base in bases {
+                next.push([base.as_slice(), &name].concat())?;
             }
             if rest.is_empty() {
-                bases.retain(|base| exists(guest, base));
+                next.paths.retain(|path| exists(guest, path));
             }
         }
+        bases = next.paths;
     }
     Ok(bases)
+}
+
+/// A pattern without the backslashes that quote slashes, which mean nothing. `None` if there is
+/// nothing that the last one could quote: then nothing matches.
+fn unquoted_slashes(pattern: &[u8]) -> Option<Vec<u8>> {
+    let mut out = Vec::with_capacity(pattern.len());
+    let mut bytes = pattern.iter().copied();
+    while let Some(byte) = bytes.next() {
+        if byte != b'\\' {
+            out.push(byte);
+            continue;
+        }
+        match bytes.next()? {
+            b'/' => out.push(b'/'),
+            quoted => out.extend([b'\\', quoted]),
+        }
+    }
+    Some(out)
 }
 
 /// Paths that match a part of a pattern.
@@ -99,18 +131,19 @@ impl Found {
     fn push(&mut self, path: Vec<u8>) -> Result<()> {
         self.memory += size_of_val(&path) + path.capacity();
         if self.memory > MEMORY_MAX {
-            return Err(too_much("paths that match a part of it"));
+            return Err(too_large("paths that match a part of it"));
         }
         self.paths.push(path);
         Ok(())
     }
 }
 
+fn too_large(what: &str) -> Error {
+    too_much(&format!("{what}: they take more than {MEMORY_MAX} bytes"))
+}
+
 fn too_much(what: &str) -> Error {
-    Error::with_errno(
-        Errno::E2BIG,
-        format!("the pattern has too many {what}: they take more than {MEMORY_MAX} bytes"),
-    )
+    Error::with_errno(Errno::E2BIG, format!("the pattern has too many {what}"))
 }
 
 /// Entries of a directory that match. A directory that cannot be read has none.
@@ -148,7 +181,13 @@ fn braces(pattern: &[u8], out: &mut Vec<Vec<u8>>) -> Result<()> {
     let mut todo = vec![pattern.to_vec()];
     // None is longer than what it is made of.
     let memory = |alternatives: usize| alternatives.saturating_mul(pattern.len());
+    let mut looked_at = 0;
     while let Some(next) = todo.pop() {
+        // A long pattern of many braces takes long, even if each has one alternative.
+        looked_at += next.len();
+        if looked_at > LOOKED_AT_MAX {
+            return Err(too_much("braces"));
+        }
         match first_brace(&next) {
             None => out.push(next),
             Some((before, alternatives, after)) => {
@@ -158,13 +197,12 @@ fn braces(pattern: &[u8], out: &mut Vec<Vec<u8>>) -> Result<()> {
             }
         }
         if memory(out.len() + todo.len()) > MEMORY_MAX {
-            return Err(too_much("alternatives"));
+            return Err(too_large("alternatives"));
         }
         if out.len() + todo.len() > ALTERNATIVES_MAX {
-            return Err(Error::with_errno(
-                Errno::E2BIG,
-                format!("the pattern has more than {ALTERNATIVES_MAX} alternatives"),
-            ));
+            return Err(too_much(&format!(
+                "alternatives: more than {ALTERNATIVES_MAX}"
+            )));
         }
     }
     Ok(())
@@ -234,6 +272,8 @@ mod tests {
         assert!(braces("{a,b}".repeat(20).as_bytes(), &mut out).is_err());
         let long = format!("/{}{}", "x".repeat(1 << 20), "{a,b}".repeat(8));
         let error = braces(long.as_bytes(), &mut Vec::new()).unwrap_err();
+        assert_eq!(error.errno(), Some(Errno::E2BIG));
+        let error = braces("{a}".repeat(1 << 20).as_bytes(), &mut Vec::new()).unwrap_err();
         assert_eq!(error.errno(), Some(Errno::E2BIG));
     }
 }
