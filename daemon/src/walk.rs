@@ -7,13 +7,14 @@
 mod descent;
 
 use std::ffi::{CStr, CString, OsStr};
+use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::ffi::OsStrExt;
 
 use nix::dir::{OwningIter, Type};
 use nix::errno::Errno;
-use nix::fcntl::AtFlags;
-use nix::sys::stat::{FileStat, SFlag, fstatat};
+use nix::fcntl::{AtFlags, OFlag, openat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fstat, fstatat};
 use protocol::{Context, Error, Result};
 
 pub(crate) use descent::Descent;
@@ -89,6 +90,32 @@ impl Entry<'_> {
     /// The errno of the system call.
     pub(crate) fn stat(&self) -> nix::Result<FileStat> {
         fstatat(self.dir, self.name, AtFlags::AT_SYMLINK_NOFOLLOW)
+    }
+
+    /// Opens it to be read, and gives its metadata: a regular file and nothing
+    /// else. What took its place since it was looked at must not keep the daemon
+    /// waiting, nor become its terminal.
+    ///
+    /// # Errors
+    ///
+    /// ESTALE if it is no regular file any more; the errno of the system call.
+    pub(crate) fn open_regular(&self) -> nix::Result<(File, FileStat)> {
+        let flags = OFlag::O_RDONLY
+            | OFlag::O_NOFOLLOW
+            | OFlag::O_NONBLOCK
+            | OFlag::O_NOCTTY
+            | OFlag::O_CLOEXEC;
+        let file = match openat(self.dir, self.name, flags, Mode::empty()) {
+            // Of a link, and of a socket or a device that nothing serves.
+            Err(Errno::ELOOP | Errno::ENXIO) => return Err(Errno::ESTALE),
+            file => file?,
+        };
+        let stat = fstat(&file)?;
+        if file_type(&stat) == SFlag::S_IFREG {
+            Ok((File::from(file), stat))
+        } else {
+            Err(Errno::ESTALE)
+        }
     }
 
     /// Whether it is a regular file. A forged directory can call a device one:
@@ -278,9 +305,6 @@ mod tests {
     use std::fs;
     use std::os::fd::OwnedFd;
 
-    use nix::fcntl::{OFlag, openat};
-    use nix::sys::stat::Mode;
-
     use super::*;
 
     fn open(path: &std::path::Path) -> OwnedFd {
@@ -311,6 +335,23 @@ mod tests {
         assert_eq!(all(&mut walk, b""), ["a", "a/b", "a/b/f", "a/out", "z"]);
         let mut walk = Walk::new(&open(top.path())).unwrap();
         assert_eq!(all(&mut walk, b"a/b"), ["a", "a/b", "a/out", "z"]);
+    }
+
+    #[test]
+    fn what_took_the_place_of_a_file_is_not_opened() {
+        let top = tempfile::tempdir().unwrap();
+        let path = top.path().join("f");
+        fs::write(&path, "content").unwrap();
+        let mut walk = Walk::new(&open(top.path())).unwrap();
+        let entry = walk.next().unwrap().unwrap();
+        assert_eq!(entry.open_regular().unwrap().1.st_size, 7);
+        fs::remove_file(&path).unwrap();
+        assert_eq!(entry.open_regular().err(), Some(Errno::ENOENT));
+        nix::unistd::mkfifo(&path, Mode::S_IRWXU).unwrap();
+        assert_eq!(entry.open_regular().err(), Some(Errno::ESTALE));
+        fs::remove_file(&path).unwrap();
+        std::os::unix::fs::symlink("/etc/passwd", &path).unwrap();
+        assert_eq!(entry.open_regular().err(), Some(Errno::ESTALE));
     }
 
     #[test]

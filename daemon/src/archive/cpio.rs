@@ -7,8 +7,8 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt;
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, openat, readlinkat};
-use nix::sys::stat::{FileStat, Mode, SFlag, fstat, major, minor};
+use nix::fcntl::readlinkat;
+use nix::sys::stat::{FileStat, SFlag, fstat, major, minor};
 use protocol::{Context, Error, Result};
 
 use super::Sink;
@@ -93,12 +93,7 @@ impl Packer<'_> {
     }
 
     fn regular(&mut self, entry: &Entry<'_>) -> Result<()> {
-        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let mut file = File::from(openat(entry.dir, entry.name, flags, Mode::empty())?);
-        let mut stat = fstat(&file)?;
-        if file_type(&stat) != SFlag::S_IFREG {
-            return Err(Error::from(Errno::ESTALE));
-        }
+        let (mut file, mut stat) = entry.open_regular()?;
         if stat.st_nlink > 1 && !self.linked.insert((stat.st_dev, stat.st_ino)) {
             // A further name of data that went before.
             stat.st_size = 0;

@@ -7,8 +7,7 @@ use std::fs::File;
 use std::io::{Seek, SeekFrom};
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, openat};
-use nix::sys::stat::Mode;
+use nix::fcntl::OFlag;
 use protocol::api::ChecksumsActions;
 use protocol::{Context, Device, Error, FileOut, GuestPath, Progress, Result, Sent};
 
@@ -75,11 +74,8 @@ impl ChecksumsActions for Daemon {
             if !entry.is_regular().with_context(subject)? {
                 continue;
             }
-            let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-            let file = openat(entry.dir, entry.name, flags, Mode::empty()).with_context(subject)?;
-            let sum = algorithm
-                .of(&File::from(file), &mut block)
-                .with_context(subject)?;
+            let (file, _) = entry.open_regular().with_context(subject)?;
+            let sum = algorithm.of(&file, &mut block).with_context(subject)?;
             out.send(&line(&sum, entry.path))?;
         }
         out.finish()

@@ -137,17 +137,7 @@ impl Copier {
         if self.linked_to_first(&stat, path)? {
             return Ok(());
         }
-        // What took its place since must not keep us waiting, nor become our terminal.
-        let flags = OFlag::O_RDONLY
-            | OFlag::O_NOFOLLOW
-            | OFlag::O_NONBLOCK
-            | OFlag::O_NOCTTY
-            | OFlag::O_CLOEXEC;
-        let from = File::from(openat(entry.dir, entry.name, flags, Mode::empty())?);
-        let stat = fstat(&from)?;
-        if file_type(&stat) != SFlag::S_IFREG {
-            return Err(Error::from(Errno::ESTALE));
-        }
+        let (from, stat) = entry.open_regular()?;
         self.regular(&from, &stat, path)?;
         self.remember(&stat, path);
         Ok(())
