@@ -1,7 +1,7 @@
 //! Reading the initial ramdisks of Linux.
 
 use std::fs::File;
-use std::io::{BufReader, Seek, SeekFrom};
+use std::io::BufReader;
 
 use nix::errno::Errno;
 use nix::sys::stat::SFlag;
@@ -90,9 +90,8 @@ fn main_archive(file: &File) -> Result<u64> {
 
 /// Where the archive that begins at `start` ends, if it is a whole one.
 fn end_of(file: &File, start: u64) -> Option<u64> {
-    let mut file = file.try_clone().ok()?;
-    file.seek(SeekFrom::Start(start)).ok()?;
-    let mut reader = cpio::Reader::new(BufReader::new(file));
+    let input = Input::plain(file.try_clone().ok()?, start).ok()?;
+    let mut reader = cpio::Reader::new(BufReader::new(input));
     while reader.next().ok()?.is_some() {}
     Some(start + reader.position())
 }

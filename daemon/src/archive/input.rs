@@ -12,48 +12,54 @@ use crate::reading::fill_at;
 /// How much memory a decompressor may use: the file says how much it wants.
 pub(crate) const DECOMPRESSOR_MEMORY: u64 = 512 << 20;
 
-/// How much of a file is read when it is decompressed.
-const DECOMPRESSED_MAX: u64 = 4 << 30;
+/// How much of a file is read, decompressed if it is compressed: with holes, a
+/// small disk can hold files that nobody would see the end of.
+const READ_MAX: u64 = 4 << 30;
 
 /// The bytes of a file, decompressed by a program if its first bytes ask for that.
-pub(crate) enum Input {
+pub(crate) struct Input {
+    source: Source,
+    /// How much more of it is read.
+    left: u64,
+}
+
+enum Source {
     Plain(File),
-    Compressed {
-        child: Child,
-        /// How much more of it is read.
-        left: u64,
-        ended: bool,
-    },
+    Compressed { child: Child, ended: bool },
 }
 
 impl Input {
     /// The file from `start` on.
-    pub(crate) fn open(mut file: File, start: u64) -> Result<Self> {
+    pub(crate) fn open(file: File, start: u64) -> Result<Self> {
         let mut magic = [0; 6];
-        let magic = fill_at(&file, &mut magic, start)?;
+        let program = decompressor(fill_at(&file, &mut magic, start)?);
+        let mut input = Self::plain(file, start)?;
+        if let (Some(program), Source::Plain(file)) = (program, &input.source) {
+            let command = Command::new(program)
+                .args(["-d", "-c"])
+                .memory_limit(DECOMPRESSOR_MEMORY);
+            input.source = Source::Compressed {
+                child: command.stdin_file(file.try_clone()?).spawn()?,
+                ended: false,
+            };
+        }
+        Ok(input)
+    }
+
+    /// The file from `start` on as it is.
+    pub(crate) fn plain(mut file: File, start: u64) -> Result<Self> {
         file.seek(SeekFrom::Start(start))?;
-        Ok(match decompressor(magic) {
-            None => Self::Plain(file),
-            Some(program) => {
-                let command = Command::new(program)
-                    .args(["-d", "-c"])
-                    .memory_limit(DECOMPRESSOR_MEMORY);
-                Self::Compressed {
-                    child: command.stdin_file(file).spawn()?,
-                    left: DECOMPRESSED_MAX,
-                    ended: false,
-                }
-            }
+        Ok(Self {
+            source: Source::Plain(file),
+            left: READ_MAX,
         })
     }
 
     /// The error to report when reading went wrong: what the program says, if
     /// it failed.
     pub(crate) fn failure(self, error: Error) -> Error {
-        match self {
-            Self::Compressed {
-                child, ended: true, ..
-            } => child.failure(error),
+        match self.source {
+            Source::Compressed { child, ended: true } => child.failure(error),
             // It is not the fault of a program that has more to give.
             _ => error,
         }
@@ -62,17 +68,19 @@ impl Input {
 
 impl Read for Input {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Plain(file) => file.read(buf),
-            Self::Compressed { child, left, ended } => {
+        let read = match &mut self.source {
+            Source::Plain(file) => file.read(buf)?,
+            Source::Compressed { child, ended } => {
                 let read = child.read(buf)?;
                 *ended = read == 0 && !buf.is_empty();
-                *left = left
-                    .checked_sub(read as u64)
-                    .ok_or_else(|| io::Error::from(too_large()))?;
-                Ok(read)
+                read
             }
-        }
+        };
+        self.left = self
+            .left
+            .checked_sub(read as u64)
+            .ok_or_else(|| io::Error::from(too_large()))?;
+        Ok(read)
     }
 }
 
@@ -87,6 +95,25 @@ fn decompressor(magic: &[u8]) -> Option<&'static str> {
 }
 
 fn too_large() -> Error {
-    let message = format!("it has more than {DECOMPRESSED_MAX} bytes when decompressed");
+    let message = format!("it has more than {READ_MAX} bytes");
     Error::with_errno(Errno::E2BIG, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_is_read_than_the_limit() {
+        let file = tempfile::tempfile().unwrap();
+        file.set_len(100).unwrap();
+        let mut input = Input::open(file.try_clone().unwrap(), 40).unwrap();
+        assert_eq!(input.left, READ_MAX);
+        input.left = 60;
+        assert_eq!(input.read_to_end(&mut Vec::new()).unwrap(), 60);
+        let mut input = Input::open(file, 40).unwrap();
+        input.left = 59;
+        let error = Error::from(input.read_to_end(&mut Vec::new()).unwrap_err());
+        assert_eq!(error.errno(), Some(Errno::E2BIG));
+    }
 }
