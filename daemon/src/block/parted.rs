@@ -15,6 +15,9 @@ use crate::udev;
 /// else that it knows.
 const NO_TABLE: &str = "unrecognised disk label";
 
+/// How long a word may be; parted writes beyond its memory with longer ones.
+const MAX_WORD: usize = 255;
+
 /// Changes a partition table.
 ///
 /// # Errors
@@ -29,6 +32,25 @@ pub(super) fn change<S: Into<OsString>>(
         .operands([device.path()])
         .args(args);
     run_settled(command, format_args!("parted: {device}"))
+}
+
+/// Text as one word of a command, which parted takes apart at blanks and quotes: what comes after
+/// one would be another command.
+///
+/// # Errors
+///
+/// EINVAL if parted has no room for it.
+pub(super) fn word(text: &str) -> Result<String> {
+    if text.len() > MAX_WORD {
+        return Err(Error::invalid(format!(
+            "{} bytes are too many for parted, which takes {MAX_WORD} at most",
+            text.len()
+        )));
+    }
+    Ok(format!(
+        "\"{}\"",
+        text.replace('\\', r"\\").replace('"', "\\\"")
+    ))
 }
 
 /// Runs a program that changes a partition table; `subject` begins its error.
@@ -294,6 +316,22 @@ mod tests {
             assert!(finds_no_table(&captured.text()), "{}", captured.version);
         }
         assert!(!finds_no_table("Error: Could not stat device /dev/sda"));
+    }
+
+    #[test]
+    fn words_of_a_command() {
+        for (text, expected) in [
+            ("", r#""""#),
+            ("a rm 2", r#""a rm 2""#),
+            (r#"a" rm 2"#, r#""a\" rm 2""#),
+            (r#"a\" rm 2"#, r#""a\\\" rm 2""#),
+            ("it's", r#""it's""#),
+        ] {
+            assert_eq!(word(text).expect(text), expected);
+        }
+        assert!(word(&"x".repeat(MAX_WORD)).is_ok());
+        let error = word(&"x".repeat(MAX_WORD + 1)).unwrap_err();
+        assert_eq!(error.errno(), Some(Errno::EINVAL));
     }
 
     #[test]

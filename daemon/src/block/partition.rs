@@ -6,7 +6,7 @@ use protocol::api::{Partition, PartitionActions};
 use protocol::{Context, Device, Error, Result};
 
 use super::gpt::sgdisk;
-use super::parted::{Listing, change, run_settled};
+use super::parted::{Listing, change, run_settled, word};
 use super::table::{Extent, Role, Table, fat, no_mbr, not_found};
 use crate::Daemon;
 use crate::command::Command;
@@ -90,7 +90,7 @@ impl PartitionActions for Daemon {
             table.gpt_entry(&device, number)?;
             return set_gpt_name(&device, number, name);
         }
-        change(&device, ["name", &number.to_string(), name])
+        change(&device, ["name", &number.to_string(), &word(name)?])
     }
 
     fn part_list(&mut self, device: Device) -> Result<Vec<Partition>> {
@@ -165,7 +165,7 @@ impl PartitionActions for Daemon {
                 ));
             }
         };
-        let number = u32::try_from(partnum).unwrap_or_default();
+        let number = part_number(partnum)?;
         Ok(table.gpt_entry(&device, number)?.name.clone())
     }
 
