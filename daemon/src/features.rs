@@ -73,12 +73,12 @@ pub fn filesystem_known(name: &str) -> bool {
 }
 
 /// Whether kernel modules can be loaded.
-pub fn can_load_modules() -> bool {
+fn can_load_modules() -> bool {
     Path::new(MODULES).exists() && program_exists("modprobe")
 }
 
 /// Whether a shared library is where the loader looks for it.
-pub fn library_exists(name: &str) -> bool {
+fn library_exists(name: &str) -> bool {
     let exists = |dir: &Path| dir.join(name).exists();
     // Debian's loader knows this one even if it is not told.
     let multiarch = format!("/usr/lib/{}-linux-gnu", std::env::consts::ARCH);

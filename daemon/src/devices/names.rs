@@ -8,7 +8,7 @@ pub(super) fn base(path: &str) -> &str {
 }
 
 /// The letters of the disk with a given index: a, b, ..., z, aa, ab, ...
-pub fn drive_name(index: usize) -> String {
+pub(super) fn drive_name(index: usize) -> String {
     let mut letters = Vec::new();
     let mut rest = index;
     loop {
@@ -24,7 +24,7 @@ pub fn drive_name(index: usize) -> String {
 
 /// The index of the disk with the given letters; `None` if they are no letters
 /// or too many.
-pub fn drive_index(letters: &str) -> Option<usize> {
+fn drive_index(letters: &str) -> Option<usize> {
     if letters.is_empty() {
         return None;
     }
@@ -87,15 +87,6 @@ pub(super) fn split(name: &str) -> Option<(&str, u32)> {
         Some(disk) if disk.ends_with(|c: char| c.is_ascii_digit()) => Some((disk, number)),
         _ if disk.is_empty() => None,
         _ => Some((disk, number)),
-    }
-}
-
-/// The name of a device's partition with a given number.
-pub(super) fn partition_name(device: &str, number: u32) -> String {
-    if device.ends_with(|c: char| c.is_ascii_digit()) {
-        format!("{device}p{number}")
-    } else {
-        format!("{device}{number}")
     }
 }
 
@@ -229,8 +220,6 @@ mod tests {
         assert_eq!(split("sda"), None);
         assert_eq!(split("123"), None);
         assert_eq!(split("sda99999999999"), None);
-        assert_eq!(partition_name("/dev/nvme0n1", 2), "/dev/nvme0n1p2");
-        assert_eq!(partition_name("/dev/sdb", 2), "/dev/sdb2");
         assert_eq!(partition_number("sda", "sda10"), Some(10));
         assert_eq!(partition_number("sda", "sdaa"), None);
         assert_eq!(partition_number("md1", "md12"), None);

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
-use nix::sys::stat::{Mode, SFlag, major, makedev, minor, mknod};
+use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use protocol::{Device, Result};
 use tempfile::TempDir;
 
@@ -286,12 +286,34 @@ fn partitions_split_into_disk_and_number() {
         split("/dev/nvme0n1p2"),
         owned("/dev/nvme0n1", "/dev/nvme0n1", Some(2))
     );
-    let disk = devices.translate("/dev/sda").unwrap();
-    let partition = devices.partition(&disk, 2);
-    assert_eq!(
-        (partition.as_str(), partition.name()),
-        ("/dev/vdb2", "/dev/sda2")
-    );
+    // Links as udev makes them: by label, for an array by name, and by one that has no number.
+    let link = |name: &str, target: &str| symlink(target, tree.path().join("dev/vg").join(name));
+    for (name, target) in [
+        ("data", "../vdb"),
+        ("data10", "../vdb10"),
+        ("first", "../md0"),
+        ("first1", "../md0p1"),
+        ("id-part2", "../nvme0n1p2"),
+        ("lv1", "../vdb"),
+        ("lost1", "../vdz1"),
+    ] {
+        link(name, target).unwrap();
+    }
+    let split_link = |name: &str| {
+        let (disk, number) = devices.split(&Device::new(format!("/dev/vg/{name}")));
+        (disk.as_str().to_owned(), number)
+    };
+    for (name, disk, number) in [
+        ("data", "/dev/vg/data", None),
+        ("data10", "/dev/vg/data", Some(10)),
+        ("first", "/dev/vg/first", None),
+        ("first1", "/dev/vg/first", Some(1)),
+        ("id-part2", "/dev/nvme0n1", Some(2)),
+        ("lv1", "/dev/vg/lv1", None),
+        ("lost1", "/dev/vg/lost1", None),
+    ] {
+        assert_eq!(split_link(name), (disk.to_owned(), number), "{name}");
+    }
 }
 
 #[test]
@@ -318,26 +340,6 @@ fn whole_devices_are_those_with_hardware() {
     assert!(devices.is_whole(&Device::new("/dev/vda")));
     assert!(!devices.is_whole(&Device::new("/dev/vda1")));
     assert!(!devices.is_whole(&Device::new("/dev/dm-0")));
-}
-
-#[test]
-fn mapped_devices_have_names() {
-    let mut tree = Tree::new();
-    tree.node("dm-3");
-    let number = fs::metadata(tree.path().join("dev/dm-3")).unwrap().rdev();
-    let dir = tree.path().join(format!(
-        "sys/dev/block/{}:{}/dm",
-        major(number),
-        minor(number)
-    ));
-    fs::create_dir_all(&dir).unwrap();
-    fs::write(dir.join("name"), "vg-lv\n").unwrap();
-    let devices = tree.devices();
-    assert_eq!(
-        devices.mapper_name(&Device::new("/dev/dm-3")).as_deref(),
-        Some("vg-lv")
-    );
-    assert_eq!(devices.mapper_name(&Device::new("/dev/none")), None);
 }
 
 /// A loop device over a scratch file.
