@@ -36,7 +36,7 @@ impl LdmActions for Daemon {
         }
         remove_unused(&before);
         if mapped(VOLUME)?.is_empty() {
-            return Err(Error::new(format!("ldmtool: {failures}")));
+            return Err(failed(&failures));
         }
         logging::warning(format_args!("ldmtool: {failures}"));
         Ok(())
@@ -48,7 +48,7 @@ impl LdmActions for Daemon {
         if failures.is_empty() {
             return Ok(());
         }
-        Err(Error::new(format!("ldmtool: {failures}")))
+        Err(failed(&failures))
     }
 
     fn ldmtool_scan(&mut self) -> Result<Vec<Vec<u8>>> {
@@ -113,6 +113,10 @@ fn failures(output: &Output, verb: &str) -> String {
         .filter_map(|line| line.find(&start).and_then(|at| line.get(at..)))
         .collect();
     lines.join("; ")
+}
+
+fn failed(said: &str) -> Error {
+    Error::new(said).repeating(said).about("ldmtool")
 }
 
 /// Takes away the partitions that were made for a volume which then could not be.
@@ -213,7 +217,7 @@ impl Shown {
                 "" => "not found",
                 said => said,
             };
-            return Err(Error::new(format!("ldmtool: {subject}: {reason}")));
+            return Err(failed(&format!("{subject}: {reason}")));
         }
         let object = parse(&output.stdout, &format!("ldmtool show {what}"))?;
         Ok(Self {

@@ -152,20 +152,19 @@ fn run(device: &Device, command: Command) -> Result<Output> {
     if output.code == 0 {
         return Ok(output);
     }
-    let message = match output.message() {
+    let said = match output.message() {
         // Asked to be quiet, it does not even say that the key is wrong.
         said if said.is_empty() && output.code == WRONG_KEY => {
             "No key available with this passphrase.".to_owned()
         }
         said if said.is_empty() => format!("cryptsetup exited with status {}", output.code),
-        // It was told another name than the caller has.
-        said => said.replace(device.as_str(), device.name()),
+        said => said,
     };
-    let message = format!("{device}: {message}");
-    Err(match errno(output.code) {
-        Some(errno) => Error::with_errno(errno, message),
-        None => Error::new(message),
-    })
+    let error = match errno(output.code) {
+        Some(errno) => Error::with_errno(errno, &*said),
+        None => Error::new(&*said),
+    };
+    Err(error.repeating(&said).about(device))
 }
 
 /// What cryptsetup's exit status stands for. The others stand for too many things.

@@ -51,7 +51,7 @@ impl MdActions for Daemon {
         udev::settle();
         created
             .map(drop)
-            .map_err(|error| Error::new(format!("mdadm: {}: {error}", name.display())))
+            .with_context(|| format!("mdadm: {}", name.display()))
     }
 
     fn list_md_devices(&mut self) -> Result<Vec<Device>> {

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use nix::fcntl::OFlag;
 use protocol::api::SfdiskActions;
-use protocol::{Context, Device, Error, Result};
+use protocol::{Context, Device, Result};
 
 use super::ioctl;
 use super::partition::part_number;
@@ -40,15 +40,15 @@ impl SfdiskActions for Daemon {
 
     fn sfdisk_l(&mut self, device: Device) -> Result<Device> {
         // The library takes the text for the name of a device.
-        show(&device, "-l").map(Device::new)
+        self.show(&device, "-l").map(Device::new)
     }
 
     fn sfdisk_kernel_geometry(&mut self, device: Device) -> Result<Vec<u8>> {
-        show(&device, "-g").map(String::into_bytes)
+        self.show(&device, "-g").map(String::into_bytes)
     }
 
     fn sfdisk_disk_geometry(&mut self, device: Device) -> Result<Vec<u8>> {
-        show(&device, "-G").map(String::into_bytes)
+        self.show(&device, "-G").map(String::into_bytes)
     }
 
     fn sfdiskm(&mut self, device: Device, lines: Vec<&[u8]>) -> Result<()> {
@@ -76,32 +76,25 @@ impl Daemon {
             .run();
         // sfdisk may have found the disk busy with udev, and left this undone.
         udev::settle();
-        let disk = self.devices.open(device, OFlag::O_RDONLY)?;
-        if let Err(error) = ioctl::reread_partitions(&disk) {
+        let disk = self.devices.open(device, OFlag::O_RDONLY);
+        if let Err(error) = disk.and_then(|disk| ioctl::reread_partitions(&disk)) {
             logging::debug(format_args!("BLKRRPART: {device}: {error}"));
         }
-        drop(disk);
         udev::settle();
-        result.map(drop).map_err(|error| {
-            let error = named(device, &error.to_string());
-            Error::new(format!("sfdisk: {device}: {error}"))
-        })
+        result
+            .map(drop)
+            .with_context(|| format!("sfdisk: {device}"))
     }
-}
 
-fn show(device: &Device, what: &str) -> Result<String> {
-    let output = Command::new("sfdisk")
-        .arg(what)
-        .operands([device.path()])
-        .run()
-        .context(device)?;
-    Ok(named(device, &String::from_utf8_lossy(&output.stdout)))
-}
-
-/// What sfdisk says, with the caller's name for the device: the kernel's may be that of
-/// another disk.
-fn named(device: &Device, said: &str) -> String {
-    said.replace(device.as_str(), device.name())
+    fn show(&self, device: &Device, what: &str) -> Result<String> {
+        let output = Command::new("sfdisk")
+            .arg(what)
+            .operands([device.path()])
+            .run()
+            .context(device)?;
+        let said = String::from_utf8_lossy(&output.stdout);
+        Ok(self.devices.with_callers_names(&said))
+    }
 }
 
 /// A line whose start and size, if they have no unit, are in megabytes.
