@@ -12,68 +12,79 @@ use super::lvm::report::{self, Row};
 use super::lvm::{change, filter, lvm};
 use crate::Daemon;
 use crate::filesystem::mapper;
-use crate::scratch;
+use crate::{room, scratch};
 
-/// What is asked of `pvs`.
-const PV_FIELDS: &[&str] = &[
-    "pv_name",
-    "pv_uuid",
-    "pv_fmt",
-    "pv_size",
-    "dev_size",
-    "pv_free",
-    "pv_used",
-    "pv_attr",
-    "pv_pe_count",
-    "pv_pe_alloc_count",
-    "pv_tags",
-    "pe_start",
-    "pv_mda_count",
-    "pv_mda_free",
-];
+/// The fields that are asked of a command, and what makes a structure of them: its fields have the
+/// same names.
+macro_rules! report_of {
+    ($fields:ident, $make:ident: $structure:ident { $($field:ident),+ $(,)? }) => {
+        const $fields: &[&str] = &[$(stringify!($field)),+];
 
-/// What is asked of `vgs`.
-const VG_FIELDS: &[&str] = &[
-    "vg_name",
-    "vg_uuid",
-    "vg_fmt",
-    "vg_attr",
-    "vg_size",
-    "vg_free",
-    "vg_sysid",
-    "vg_extent_size",
-    "vg_extent_count",
-    "vg_free_count",
-    "max_lv",
-    "max_pv",
-    "pv_count",
-    "lv_count",
-    "snap_count",
-    "vg_seqno",
-    "vg_tags",
-    "vg_mda_count",
-    "vg_mda_free",
-];
+        fn $make(mut row: Row) -> Result<$structure> {
+            Ok($structure {
+                $($field: row.take(stringify!($field))?,)+
+            })
+        }
+    };
+}
 
-/// What is asked of `lvs`.
-const LV_FIELDS: &[&str] = &[
-    "lv_name",
-    "lv_uuid",
-    "lv_attr",
-    "lv_major",
-    "lv_minor",
-    "lv_kernel_major",
-    "lv_kernel_minor",
-    "lv_size",
-    "seg_count",
-    "origin",
-    "snap_percent",
-    "copy_percent",
-    "move_pv",
-    "lv_tags",
-    "mirror_log",
-    "modules",
-];
+report_of!(PV_FIELDS, pv: LvmPv {
+    pv_name,
+    pv_uuid,
+    pv_fmt,
+    pv_size,
+    dev_size,
+    pv_free,
+    pv_used,
+    pv_attr,
+    pv_pe_count,
+    pv_pe_alloc_count,
+    pv_tags,
+    pe_start,
+    pv_mda_count,
+    pv_mda_free,
+});
+
+report_of!(VG_FIELDS, vg: LvmVg {
+    vg_name,
+    vg_uuid,
+    vg_fmt,
+    vg_attr,
+    vg_size,
+    vg_free,
+    vg_sysid,
+    vg_extent_size,
+    vg_extent_count,
+    vg_free_count,
+    max_lv,
+    max_pv,
+    pv_count,
+    lv_count,
+    snap_count,
+    vg_seqno,
+    vg_tags,
+    vg_mda_count,
+    vg_mda_free,
+});
+
+report_of!(LV_FIELDS, lv: LvmLv {
+    lv_name,
+    lv_uuid,
+    lv_attr,
+    lv_major,
+    lv_minor,
+    lv_kernel_major,
+    lv_kernel_minor,
+    lv_size,
+    seg_count,
+    origin,
+    snap_percent,
+    copy_percent,
+    move_pv,
+    lv_tags,
+    mirror_log,
+    modules,
+});
 
 impl LvmQueryActions for Daemon {
     fn pvs(&mut self) -> Result<Vec<Device>> {
@@ -169,6 +180,8 @@ impl LvmQueryActions for Daemon {
             .arg(&file)
             .operands([vgname])
             .run()?;
+        let length = std::fs::metadata(&file).context(file.display())?.len();
+        room::require(usize::try_from(length).unwrap_or(usize::MAX)).context(vgname)?;
         std::fs::read(&file).context(file.display())
     }
 
@@ -188,70 +201,6 @@ impl LvmQueryActions for Daemon {
     fn vgchange_uuid_all(&mut self) -> Result<()> {
         change(lvm(["vgchange", "-u"]))
     }
-}
-
-fn pv(mut row: Row) -> Result<LvmPv> {
-    Ok(LvmPv {
-        pv_name: row.device("pv_name"),
-        pv_uuid: row.uuid("pv_uuid")?,
-        pv_fmt: row.bytes("pv_fmt"),
-        pv_size: row.number("pv_size")?,
-        dev_size: row.number("dev_size")?,
-        pv_free: row.number("pv_free")?,
-        pv_used: row.number("pv_used")?,
-        pv_attr: row.bytes("pv_attr"),
-        pv_pe_count: row.number("pv_pe_count")?,
-        pv_pe_alloc_count: row.number("pv_pe_alloc_count")?,
-        pv_tags: row.bytes("pv_tags"),
-        pe_start: row.number("pe_start")?,
-        pv_mda_count: row.number("pv_mda_count")?,
-        pv_mda_free: row.number("pv_mda_free")?,
-    })
-}
-
-fn vg(mut row: Row) -> Result<LvmVg> {
-    Ok(LvmVg {
-        vg_name: row.bytes("vg_name"),
-        vg_uuid: row.uuid("vg_uuid")?,
-        vg_fmt: row.bytes("vg_fmt"),
-        vg_attr: row.bytes("vg_attr"),
-        vg_size: row.number("vg_size")?,
-        vg_free: row.number("vg_free")?,
-        vg_sysid: row.bytes("vg_sysid"),
-        vg_extent_size: row.number("vg_extent_size")?,
-        vg_extent_count: row.number("vg_extent_count")?,
-        vg_free_count: row.number("vg_free_count")?,
-        max_lv: row.number("max_lv")?,
-        max_pv: row.number("max_pv")?,
-        pv_count: row.number("pv_count")?,
-        lv_count: row.number("lv_count")?,
-        snap_count: row.number("snap_count")?,
-        vg_seqno: row.number("vg_seqno")?,
-        vg_tags: row.bytes("vg_tags"),
-        vg_mda_count: row.number("vg_mda_count")?,
-        vg_mda_free: row.number("vg_mda_free")?,
-    })
-}
-
-fn lv(mut row: Row) -> Result<LvmLv> {
-    Ok(LvmLv {
-        lv_name: row.bytes("lv_name"),
-        lv_uuid: row.uuid("lv_uuid")?,
-        lv_attr: row.bytes("lv_attr"),
-        lv_major: row.number("lv_major")?,
-        lv_minor: row.number("lv_minor")?,
-        lv_kernel_major: row.number("lv_kernel_major")?,
-        lv_kernel_minor: row.number("lv_kernel_minor")?,
-        lv_size: row.number("lv_size")?,
-        seg_count: row.number("seg_count")?,
-        origin: row.bytes("origin"),
-        snap_percent: row.percent("snap_percent")?,
-        copy_percent: row.percent("copy_percent")?,
-        move_pv: row.bytes("move_pv"),
-        lv_tags: row.bytes("lv_tags"),
-        mirror_log: row.bytes("mirror_log"),
-        modules: row.bytes("modules"),
-    })
 }
 
 /// The field of the one thing that `subject` names.

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
+use std::str::FromStr;
 
 use protocol::{Device, Error, Result};
 
@@ -137,64 +138,68 @@ impl Row {
         Ok(Self(fields.iter().copied().zip(values).collect()))
     }
 
-    /// A field as it is.
-    pub(crate) fn bytes(&mut self, field: &str) -> Vec<u8> {
-        self.0.remove(field).unwrap_or_default()
-    }
-
-    /// A field that is a device.
-    pub(crate) fn device(&mut self, field: &str) -> Device {
-        Device::new(String::from_utf8_lossy(&self.bytes(field)))
-    }
-
-    /// A field that is a number; -1 if it is empty.
+    /// The value of a field.
     ///
     /// # Errors
     ///
-    /// If it is no number.
-    pub(crate) fn number(&mut self, field: &str) -> Result<i64> {
-        self.parsed(field, -1)
-    }
-
-    /// A field that is a percentage; -1 if it is empty.
-    ///
-    /// # Errors
-    ///
-    /// If it is none.
-    pub(crate) fn percent(&mut self, field: &str) -> Result<f32> {
-        self.parsed(field, -1.0)
-    }
-
-    /// A field that is a UUID, without its hyphens.
-    ///
-    /// # Errors
-    ///
-    /// If it has another length.
-    pub(crate) fn uuid(&mut self, field: &str) -> Result<[u8; 32]> {
-        let mut text = self.bytes(field);
-        text.retain(|&byte| byte != b'-');
-        text.as_slice()
-            .try_into()
-            .map_err(|_| unexpected(field, &text))
-    }
-
-    fn parsed<T: std::str::FromStr>(&mut self, field: &str, empty: T) -> Result<T> {
-        let text = self.bytes(field);
-        if text.is_empty() {
-            return Ok(empty);
-        }
-        let parsed = std::str::from_utf8(&text)
-            .ok()
-            .and_then(|text| text.parse().ok());
-        parsed.ok_or_else(|| unexpected(field, &text))
+    /// If it is no such value.
+    pub(crate) fn take<T: Field>(&mut self, field: &str) -> Result<T> {
+        let text = self.0.remove(field).unwrap_or_default();
+        T::parse(&text).ok_or_else(|| {
+            Error::new(format!(
+                "unexpected output from lvm: {field} is '{}'",
+                String::from_utf8_lossy(&text)
+            ))
+        })
     }
 }
 
-fn unexpected(field: &str, value: &[u8]) -> Error {
-    Error::new(format!(
-        "unexpected output from lvm: {field} is '{}'",
-        String::from_utf8_lossy(value)
-    ))
+/// What a field can hold.
+pub(crate) trait Field: Sized {
+    /// `None` if the text is no such value.
+    fn parse(text: &[u8]) -> Option<Self>;
+}
+
+impl Field for Vec<u8> {
+    fn parse(text: &[u8]) -> Option<Self> {
+        Some(text.to_vec())
+    }
+}
+
+impl Field for Device {
+    fn parse(text: &[u8]) -> Option<Self> {
+        Some(Self::new(String::from_utf8_lossy(text)))
+    }
+}
+
+/// A UUID, without its hyphens.
+impl Field for [u8; 32] {
+    fn parse(text: &[u8]) -> Option<Self> {
+        let mut text = text.to_vec();
+        text.retain(|&byte| byte != b'-');
+        text.try_into().ok()
+    }
+}
+
+/// -1 if it is empty.
+impl Field for i64 {
+    fn parse(text: &[u8]) -> Option<Self> {
+        number(text, -1)
+    }
+}
+
+/// A percentage; -1 if it is empty.
+impl Field for f32 {
+    fn parse(text: &[u8]) -> Option<Self> {
+        number(text, -1.0)
+    }
+}
+
+fn number<T: FromStr>(text: &[u8], empty: T) -> Option<T> {
+    if text.is_empty() {
+        return Some(empty);
+    }
+    std::str::from_utf8(text).ok()?.parse().ok()
 }
 
 #[cfg(test)]
@@ -262,18 +267,16 @@ mod tests {
         let fields = ["name", "uuid", "size", "percent", "tags"];
         let line = b"  lv\tabcdef-0123-4567-89ab-cdef-0123-456789\t4096\t\t";
         let mut row = Row::parse(line, &fields).expect("a row");
-        assert_eq!(row.bytes("name"), b"lv");
-        let uuid = row.uuid("uuid").expect("uuid");
+        assert_eq!(row.take::<Vec<u8>>("name").expect("name"), b"lv");
+        let uuid: [u8; 32] = row.take("uuid").expect("uuid");
         assert_eq!(&uuid, b"abcdef0123456789abcdef0123456789");
-        assert_eq!(row.number("size").expect("size"), 4096);
-        assert_eq!(
-            row.percent("percent").expect("percent").to_bits(),
-            (-1.0f32).to_bits()
-        );
-        assert_eq!(row.bytes("tags"), b"");
+        assert_eq!(row.take::<i64>("size").expect("size"), 4096);
+        let percent: f32 = row.take("percent").expect("percent");
+        assert_eq!(percent.to_bits(), (-1.0f32).to_bits());
+        assert_eq!(row.take::<Vec<u8>>("tags").expect("tags"), b"");
         assert!(Row::parse(b"a\tb", &fields).is_err());
         let mut row = Row::parse(b"a\tb\tc\td\te", &fields).expect("a row");
-        assert!(row.uuid("uuid").is_err());
-        assert!(row.number("size").is_err());
+        assert!(row.take::<[u8; 32]>("uuid").is_err());
+        assert!(row.take::<i64>("size").is_err());
     }
 }
