@@ -108,7 +108,7 @@ impl Listing {
             let said = output.message();
             let message = format!("parted: {device}: {said}");
             return Err(if finds_no_table(&said) {
-                Error::os(Errno::EINVAL, message)
+                Error::os(Errno::EINVAL, message).repeating(&said)
             } else {
                 Error::new(message).repeating(&said)
             });

@@ -1,4 +1,4 @@
-//! Calls that only older libraries send.
+//! Names of disks, and calls that only older libraries send.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -87,4 +87,42 @@ fn labels_are_names_not_paths() {
             assert_eq!(result.expect_err(label).errno(), "EINVAL", "{label}");
         }
     }
+}
+
+/// Whatever the kernel calls a disk, in errors and in what is passed on it has the caller's name.
+#[test]
+fn what_programs_say_has_the_names_of_callers() {
+    let disks = [DiskSpec::Blank(64 << 10), DiskSpec::Blank(SIZE)];
+    let mut direct = Direct::start(&disks);
+    // Nothing has been asked for yet, so the daemon does not know the order.
+    let by_path = direct.root().join("dev/disk/by-path");
+    for (index, kernel) in ["sdb", "sda"].into_iter().enumerate() {
+        let link = by_path.join(format!("pci-0000:00:02.0-scsi-0:0:{index}:0"));
+        fs::remove_file(&link).expect("unlink");
+        symlink(format!("../../{kernel}"), link).expect("link");
+    }
+    let (large, small) = ("/dev/sda", "/dev/sdb");
+    assert_eq!(direct.blockdev_getsize64(large).expect("size"), SIZE as i64);
+    for (name, device, result) in [
+        (
+            "md_create",
+            small,
+            direct.md_create("x", &[small, small], &Default::default()),
+        ),
+        ("md_stop", large, direct.md_stop(large)),
+        ("part_list", large, direct.part_list(large).map(drop)),
+        ("sfdisk", large, direct.sfdisk_n(large, 9, 0, 0, 0, b",1")),
+        (
+            "luks_kill_slot",
+            large,
+            direct.luks_kill_slot(large, "key", 0),
+        ),
+    ] {
+        let message = result.expect_err(name).to_string();
+        let other = if device == large { small } else { large };
+        assert!(message.matches(device).count() > 1, "{name}: {message}");
+        assert!(!message.contains(other), "{name}: {message}");
+    }
+    let listing = direct.sfdisk_l(large).expect("sfdisk_l").to_string();
+    assert!(listing.starts_with("Disk /dev/sda: 8 MiB"), "{listing}");
 }
