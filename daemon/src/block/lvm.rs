@@ -20,7 +20,8 @@ impl LvmActions for Daemon {
 
     fn vgcreate(&mut self, volgroup: &str, physvols: Vec<Device>) -> Result<()> {
         let members = physvols.iter().map(|device| device.path().as_os_str());
-        let command = lvm(["vgcreate", "--yes"]).operands([volgroup]);
+        // Without `--yes` it refuses devices that hold something else.
+        let command = lvm(["vgcreate"]).operands([volgroup]);
         change(command.args(members))
     }
 
