@@ -73,7 +73,7 @@ pub fn filesystem_known(name: &str) -> bool {
 }
 
 /// Whether kernel modules can be loaded.
-fn can_load_modules() -> bool {
+pub fn can_load_modules() -> bool {
     Path::new(MODULES).exists() && program_exists("modprobe")
 }
 
