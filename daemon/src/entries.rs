@@ -1,65 +1,118 @@
-//! Reading directories: many entries with each system call, and none copied
-//! that nobody keeps.
+//! Reading directories: many entries with each system call, none copied that
+//! nobody keeps, and large ones of ext4 from two places at once.
 
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::mpsc::sync_channel;
+use std::thread;
 
 use nix::errno::Errno;
-use rustix::fs::{RawDir, RawDirEntry};
+use nix::fcntl::{OFlag, openat};
+use nix::sys::stat::{Mode, fstat};
+use nix::sys::statfs::{EXT4_SUPER_MAGIC, fstatfs};
+use rustix::fs::{RawDir, RawDirEntry, SeekFrom, seek};
+
+use crate::processors;
 
 /// How much the kernel is asked for at a time. One entry with the longest name
 /// takes some 280 bytes, though a filesystem may have longer ones.
-const BUFFER: usize = 64 << 10;
+const BUFFER: usize = 16 << 10;
 
-/// Reads directories, one after the other, into the same memory.
-#[derive(Debug, Default)]
-pub(crate) struct Reader {
-    buffer: Vec<u8>,
+/// The least that a directory takes on the disk for it to have two readers.
+const LARGE: i64 = 128 << 10;
+
+/// The middle of the positions in an indexed directory of ext4, which are hashes
+/// of the names: 31 bits, and 32 more for those that are alike.
+const MIDDLE: u64 = 0x4000_0000 << 32;
+
+/// How many parts of the second half may wait for the first half to end.
+const WAITING: usize = 64;
+
+/// Reads a directory that has just been opened. `render` adds an entry to a part
+/// of the listing, `.` and `..` among them; `deliver` gets the parts, in order.
+///
+/// # Errors
+///
+/// The errno of the system call, and those of `deliver`.
+pub(crate) fn read<P: Default + Send, E: From<Errno>>(
+    directory: &impl AsFd,
+    render: impl Fn(&RawDirEntry<'_>, &mut P) + Sync,
+    mut deliver: impl FnMut(P) -> Result<(), E>,
+) -> Result<(), E> {
+    let directory = directory.as_fd();
+    let Some(second) = second_reader(directory) else {
+        return read_until(directory, None, render, deliver);
+    };
+    let render = &render;
+    thread::scope(|scope| {
+        // Ends with this block, and the thread soon after it: nobody takes its parts then.
+        let (queue, parts) = sync_channel(WAITING);
+        let thread = thread::Builder::new()
+            .name("entries".to_owned())
+            .spawn_scoped(scope, move || {
+                let result = read_until(second.as_fd(), None, render, |part| {
+                    queue.send(Ok(part)).map_err(|_| Errno::ECANCELED)
+                });
+                if let Err(errno) = result {
+                    let _ = queue.send(Err(errno));
+                }
+            });
+        let middle = thread.is_ok().then_some(MIDDLE);
+        read_until(directory, middle, render, &mut deliver)?;
+        for part in parts {
+            deliver(part?)?;
+        }
+        Ok(())
+    })
 }
 
-impl Reader {
-    /// Calls `visit` for each entry from the directory's position on to its end,
-    /// `.` and `..` among them.
-    ///
-    /// # Errors
-    ///
-    /// The errno of the system call, and those of `visit`.
-    pub(crate) fn each<E: From<Errno>>(
-        &mut self,
-        directory: BorrowedFd<'_>,
-        mut visit: impl FnMut(&RawDirEntry<'_>) -> Result<(), E>,
-    ) -> Result<(), E> {
-        while self.some(directory, &mut visit)? {}
-        Ok(())
-    }
-
-    /// The same for as many entries as the kernel gives at once; `false` at the end.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Reader::each`].
-    pub(crate) fn some<E: From<Errno>>(
-        &mut self,
-        directory: BorrowedFd<'_>,
-        mut visit: impl FnMut(&RawDirEntry<'_>) -> Result<(), E>,
-    ) -> Result<bool, E> {
-        self.buffer.clear();
-        self.buffer.reserve(BUFFER);
-        let mut entries = RawDir::new(directory, self.buffer.spare_capacity_mut());
-        let mut found = false;
-        loop {
-            match entries.next() {
-                Some(Ok(entry)) => visit(&entry)?,
-                Some(Err(rustix::io::Errno::INTR)) => continue,
-                // A directory that was removed while it is open has no entries.
-                None | Some(Err(rustix::io::Errno::NOENT)) => return Ok(found),
-                Some(Err(error)) => return Err(Errno::from_raw(error.raw_os_error()).into()),
+/// The same by one reader, to the first entry whose successor is at `end` or
+/// behind it.
+fn read_until<P: Default, E: From<Errno>>(
+    directory: BorrowedFd<'_>,
+    end: Option<u64>,
+    render: impl Fn(&RawDirEntry<'_>, &mut P),
+    mut deliver: impl FnMut(P) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut buffer = Vec::with_capacity(BUFFER);
+    let mut entries = RawDir::new(directory, buffer.spare_capacity_mut());
+    let mut part = P::default();
+    loop {
+        let at_end = match entries.next() {
+            Some(Ok(entry)) => {
+                render(&entry, &mut part);
+                end.is_some_and(|end| entry.next_entry_cookie() >= end)
             }
-            found = true;
-            if entries.is_buffer_empty() {
-                return Ok(true);
-            }
+            Some(Err(rustix::io::Errno::INTR)) => continue,
+            // A directory that was removed while it is open has no entries.
+            None | Some(Err(rustix::io::Errno::NOENT)) => return Ok(()),
+            Some(Err(error)) => return Err(Errno::from_raw(error.raw_os_error()).into()),
+        };
+        if at_end || entries.is_buffer_empty() {
+            deliver(std::mem::take(&mut part))?;
+        }
+        if at_end {
+            return Ok(());
         }
     }
+}
+
+/// A descriptor for the second half of a directory, if it is worth one.
+///
+/// Only ext4 promises that the positions of entries only ever grow, whatever the
+/// directory holds, and that one can begin in the middle of them. To put its
+/// entries into that order takes the kernel far longer than to hand them out.
+fn second_reader(directory: BorrowedFd<'_>) -> Option<OwnedFd> {
+    if fstat(directory).ok()?.st_size < LARGE
+        || fstatfs(directory).ok()?.filesystem_type() != EXT4_SUPER_MAGIC
+        || !processors::several()
+    {
+        return None;
+    }
+    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let second = openat(directory, c".", flags, Mode::empty()).ok()?;
+    // Refused where the directory is not indexed: its positions are offsets, none that large.
+    seek(&second, SeekFrom::Start(MIDDLE)).ok()?;
+    Some(second)
 }
 
 /// Whether an entry is the directory itself or the one above it.
@@ -71,38 +124,71 @@ pub(crate) fn is_dots(entry: &RawDirEntry<'_>) -> bool {
 mod tests {
     use std::collections::HashSet;
     use std::fs::{self, File};
-    use std::os::fd::AsFd;
+    use std::path::Path;
 
     use super::*;
 
-    fn names(reader: &mut Reader, directory: &File) -> Vec<Vec<u8>> {
+    type Names = Vec<Vec<u8>>;
+
+    fn open(path: &Path) -> OwnedFd {
+        File::open(path).unwrap().into()
+    }
+
+    fn render(entry: &RawDirEntry<'_>, part: &mut Names) {
+        part.push(entry.file_name().to_bytes().to_vec());
+    }
+
+    fn names(directory: &OwnedFd) -> nix::Result<Names> {
         let mut names = Vec::new();
-        reader
-            .each(directory.as_fd(), |entry| {
-                names.push(entry.file_name().to_bytes().to_vec());
-                Ok::<(), Errno>(())
-            })
-            .unwrap();
+        read(directory, render, |part| {
+            names.extend(part);
+            Ok::<(), Errno>(())
+        })?;
+        Ok(names)
+    }
+
+    fn names_by_one(directory: &OwnedFd) -> Names {
+        let mut names = Vec::new();
+        let result = read_until(directory.as_fd(), None, render, |part: Names| {
+            names.extend(part);
+            Ok::<(), Errno>(())
+        });
+        assert_eq!(result, Ok(()));
         names
+    }
+
+    fn fill(directory: &Path, count: usize) {
+        let stem = "n".repeat(200);
+        for number in 0..count {
+            File::create(directory.join(format!("{stem}{number}"))).unwrap();
+        }
     }
 
     #[test]
     fn more_entries_than_the_memory_holds_come_once_each() {
         let top = tempfile::tempdir().unwrap();
-        let stem = "n".repeat(200);
-        let count = 2 * BUFFER / stem.len();
-        for number in 0..count {
-            File::create(top.path().join(format!("{stem}{number}"))).unwrap();
-        }
-        let mut reader = Reader::default();
-        let found = names(&mut reader, &File::open(top.path()).unwrap());
+        let count = BUFFER / 50;
+        fill(top.path(), count);
+        let found = names(&open(top.path())).unwrap();
         assert_eq!(found.len(), count + 2);
         let distinct: HashSet<Vec<u8>> = found.into_iter().collect();
         assert_eq!(distinct.len(), count + 2);
-        // And nothing of it is left for the next directory.
-        let empty = tempfile::tempdir().unwrap();
-        let found = names(&mut reader, &File::open(empty.path()).unwrap());
-        assert_eq!(found.len(), 2);
+    }
+
+    #[test]
+    fn two_readers_find_what_one_finds_in_the_same_order() {
+        // Which need not be ext4: elsewhere it is one reader both times.
+        let top = tempfile::tempdir_in("/var/tmp").unwrap();
+        fill(top.path(), 3000);
+        let directory = open(top.path());
+        let stat = fstat(&directory).unwrap();
+        let indexed = fstatfs(&directory).unwrap().filesystem_type() == EXT4_SUPER_MAGIC
+            && stat.st_size >= LARGE
+            && processors::several();
+        assert_eq!(second_reader(directory.as_fd()).is_some(), indexed);
+        let found = names(&directory).unwrap();
+        assert_eq!(found.len(), 3002);
+        assert_eq!(found, names_by_one(&open(top.path())));
     }
 
     #[test]
@@ -110,24 +196,39 @@ mod tests {
         let top = tempfile::tempdir().unwrap();
         let inner = top.path().join("inner");
         fs::create_dir(&inner).unwrap();
-        let directory = File::open(&inner).unwrap();
+        let directory = open(&inner);
         fs::remove_dir(&inner).unwrap();
-        let mut reader = Reader::default();
-        assert!(names(&mut reader, &directory).is_empty());
+        assert_eq!(names(&directory), Ok(Vec::new()));
         let file = tempfile::tempfile().unwrap();
-        let result = reader.each(file.as_fd(), |_| Ok::<(), Errno>(()));
-        assert_eq!(result, Err(Errno::ENOTDIR));
+        assert_eq!(names(&file.into()), Err(Errno::ENOTDIR));
     }
 
     #[test]
-    fn what_the_visitor_refuses_ends_the_reading() {
-        let top = tempfile::tempdir().unwrap();
-        let directory = File::open(top.path()).unwrap();
-        let mut visited = 0;
-        let result = Reader::default().each(directory.as_fd(), |_| {
-            visited += 1;
-            Err(Errno::E2BIG)
-        });
-        assert_eq!((result, visited), (Err(Errno::E2BIG), 1));
+    fn a_part_that_is_refused_ends_the_reading() {
+        let top = tempfile::tempdir_in("/var/tmp").unwrap();
+        fill(top.path(), 3000);
+        let parts = {
+            let mut parts = 0;
+            let directory = open(top.path());
+            let result = read(&directory, render, |_: Names| {
+                parts += 1;
+                Ok::<(), Errno>(())
+            });
+            assert_eq!(result, Ok(()));
+            parts
+        };
+        assert!(parts > 2);
+        // In each half.
+        for refused in [1, parts] {
+            let mut delivered = 0;
+            let result = read(&open(top.path()), render, |_: Names| {
+                delivered += 1;
+                match delivered == refused {
+                    true => Err(Errno::E2BIG),
+                    false => Ok(()),
+                }
+            });
+            assert_eq!((result, delivered), (Err(Errno::E2BIG), refused));
+        }
     }
 }

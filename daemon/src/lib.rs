@@ -26,6 +26,7 @@ pub mod kernel_cmdline;
 pub mod logging;
 pub mod mounts;
 mod number;
+mod processors;
 mod reading;
 mod relative;
 mod room;

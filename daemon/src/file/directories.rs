@@ -3,23 +3,24 @@
 pub(super) mod removal;
 
 use std::ffi::OsStr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{Mode, SFlag, fstat, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 use protocol::api::{DirectoriesActions, Dirent, MktempOptions};
+use protocol::host::NoDevices;
 use protocol::wire::MESSAGE_MAX;
 use protocol::xdr::Encoder;
-use protocol::{Context, Error, FileOut, FileSender, GuestPath, Result, Sent};
+use protocol::{Context, Error, FileOut, GuestPath, Result, Sent};
 use rustix::fs::{FileType, RawDirEntry};
 
 use super::fresh::{self, RANDOM};
 use super::unslashed;
 use crate::Daemon;
 use crate::command::Command;
-use crate::entries::{Reader, is_dots};
+use crate::entries::{self, is_dots};
 use crate::guest::{Guest, file_type};
 use crate::room::Room;
 use removal::remove_tree;
@@ -105,21 +106,21 @@ impl DirectoriesActions for Daemon {
     }
 
     fn readdir(&mut self, dir: GuestPath) -> Result<Vec<Dirent>> {
+        let handle = self.guest.open(&dir, READ)?;
         let mut entries = Vec::new();
         let mut room = Room::default();
-        let handle = self.guest.open(&dir, READ)?;
-        Reader::default()
-            .each(handle.as_fd(), |entry| {
-                let name = entry.file_name().to_bytes();
-                room.take(DIRENT_SIZE + name.len())?;
-                entries.push(Dirent {
-                    ino: inode(entry),
-                    ftyp: letter(entry),
-                    name: name.to_vec(),
-                });
+        entries::read(
+            &handle,
+            |entry, part: &mut Vec<Dirent>| part.push(dirent(entry)),
+            |part| {
+                for entry in &part {
+                    room.take(DIRENT_SIZE + entry.name.len())?;
+                }
+                entries.extend(part);
                 Ok::<(), Error>(())
-            })
-            .context(&dir)?;
+            },
+        )
+        .context(&dir)?;
         Ok(entries)
     }
 
@@ -134,11 +135,10 @@ impl DirectoriesActions for Daemon {
     }
 
     fn ls0(&mut self, dir: GuestPath, filenames: FileOut<'_>) -> Result<Sent> {
-        send_entries(&self.guest, &dir, filenames, |entry, out| {
-            if is_dots(entry) {
-                return Ok(());
+        send_entries(&self.guest, &dir, filenames, |entry, part| {
+            if !is_dots(entry) {
+                part.extend_from_slice(entry.file_name().to_bytes_with_nul());
             }
-            out.send(entry.file_name().to_bytes_with_nul())
         })
     }
 
@@ -169,20 +169,10 @@ impl DirectoriesActions for Daemon {
     }
 
     fn internal_readdir(&mut self, dir: GuestPath, filename: FileOut<'_>) -> Result<Sent> {
-        let mut dirent = Dirent {
-            ino: 0,
-            ftyp: 0,
-            name: Vec::new(),
-        };
-        let mut encoder = Encoder::new();
-        send_entries(&self.guest, &dir, filename, |entry, out| {
-            dirent.ino = inode(entry);
-            dirent.ftyp = letter(entry);
-            dirent.name.clear();
-            dirent.name.extend_from_slice(entry.file_name().to_bytes());
-            encoder.clear();
-            dirent.encode(&mut encoder, self);
-            out.send(encoder.bytes())
+        send_entries(&self.guest, &dir, filename, |entry, part| {
+            let mut encoder = Encoder::after(std::mem::take(part));
+            dirent(entry).encode(&mut encoder, &NoDevices);
+            *part = encoder.into_bytes();
         })
     }
 }
@@ -274,8 +264,12 @@ fn make_temporary(
     }
 }
 
-fn inode(entry: &RawDirEntry<'_>) -> i64 {
-    entry.ino().cast_signed()
+fn dirent(entry: &RawDirEntry<'_>) -> Dirent {
+    Dirent {
+        ino: entry.ino().cast_signed(),
+        ftyp: letter(entry),
+        name: entry.file_name().to_bytes().to_vec(),
+    }
 }
 
 /// The letter for what kind of file an entry is.
@@ -292,24 +286,23 @@ fn letter(entry: &RawDirEntry<'_>) -> u8 {
     }
 }
 
-/// Sends the entries of a directory as `send` does it.
+/// Sends the entries of a directory as `render` puts them.
 fn send_entries(
     guest: &Guest,
     path: &GuestPath,
     out: FileOut<'_>,
-    mut send: impl FnMut(&RawDirEntry<'_>, &mut FileSender<'_>) -> Result<()>,
+    render: impl Fn(&RawDirEntry<'_>, &mut Vec<u8>) + Sync,
 ) -> Result<Sent> {
     let directory = guest.open(path, READ)?;
     let mut out = out.start()?;
-    Reader::default()
-        .each(directory.as_fd(), |entry| {
-            send(entry, &mut out)?;
-            if out.pending() >= PART {
-                out.push()?;
-            }
-            Ok::<(), Error>(())
-        })
-        .context(path)?;
+    entries::read(&directory, render, |part: Vec<u8>| {
+        out.send(&part)?;
+        if out.pending() >= PART {
+            out.push()?;
+        }
+        Ok::<(), Error>(())
+    })
+    .context(path)?;
     out.finish()
 }
 

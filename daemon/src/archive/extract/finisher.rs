@@ -20,6 +20,7 @@ use protocol::Error;
 use super::problems::{Problems, about};
 use crate::archive::attributes::{self, Wanted};
 use crate::archive::member::Member;
+use crate::processors;
 
 /// Files with more data are finished where the archive is read: their data
 /// need not be in memory as a whole.
@@ -169,7 +170,7 @@ impl Finisher {
 
 impl Thread {
     fn start(rules: &Arc<Rules>) -> Self {
-        if thread::available_parallelism().is_ok_and(|count| count.get() < 2) {
+        if !processors::several() {
             return Self::None;
         }
         let (queue, batches) = sync_channel(WAITING);
