@@ -15,6 +15,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
 use crate::progress::Pace;
 use crate::pulse::Pulser;
+use crate::types::overwrite;
 use crate::wire::{CANCEL_FLAG, CHUNK_MAX, MESSAGE_MAX};
 
 /// What [`Input`] reads ahead, in bytes.
@@ -121,6 +122,14 @@ impl Input {
             self.start = 0;
             self.end = 0;
         }
+    }
+
+    /// Overwrites what has been read and used: it is in the buffer until other messages take its
+    /// place.
+    pub(crate) fn forget_used(&mut self) {
+        let (used, rest) = self.buffer.split_at_mut(self.start);
+        overwrite(used);
+        overwrite(rest.get_mut(self.end - self.start..).unwrap_or_default());
     }
 
     /// Reads until `len` bytes are buffered (at most [`READ_AHEAD`]).
@@ -388,4 +397,31 @@ pub(crate) fn write_all_vectored(
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    #[test]
+    fn what_was_used_is_forgotten_and_the_rest_is_not() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        let messages = [&b"\0\0\0\x06secret\0\0\0\x04"[..], b"next"];
+        theirs.write_all(&messages.concat()).unwrap();
+        let (mut input, _output) = open(ours.into());
+        let mut body = Vec::new();
+        assert!(input.message(&mut body).unwrap());
+        assert_eq!(body, b"secret");
+        let holds = |input: &Input, text: &[u8]| input.buffer.windows(6).any(|part| part == text);
+        assert!(holds(&input, b"secret"));
+        input.forget_used();
+        assert!(!holds(&input, b"secret"));
+        assert!(input.message(&mut body).unwrap());
+        assert_eq!(body, b"next");
+        input.forget_used();
+        assert!(input.buffer.iter().all(|&byte| byte == 0));
+    }
 }

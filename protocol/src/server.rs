@@ -54,6 +54,7 @@ where
             .is_ok_and(|header| api::action(header.procedure).is_some_and(|info| info.secret))
         {
             overwrite(&mut body);
+            input.forget_used();
         }
         if !on? {
             return Ok(Ended::Requested);

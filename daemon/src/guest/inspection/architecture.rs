@@ -31,6 +31,9 @@ const PROGRAMS: [&[u8]; 10] = [
 /// The directories of an initial ramdisk that have programs.
 const DIRECTORIES: [&[u8]; 5] = [b"bin", b"sbin", b"usr/bin", b"usr/sbin", b"usr/lib/systemd"];
 
+/// How many programs' data is waited for: many times as many as there can be of such names.
+const AWAITED_MAX: usize = 1 << 10;
+
 /// The architecture of a program, library, kernel module or kernel, which may be compressed, or
 /// of the programs in an initial ramdisk. `None` if it is nothing of this.
 pub(super) fn of_file(file: File) -> Result<Option<String>> {
@@ -67,7 +70,9 @@ fn of_initrd(file: File) -> Result<Option<String>> {
                 continue;
             }
             if member.size == 0 && several {
-                awaited.insert(member.inode, rank);
+                if awaited.len() < AWAITED_MAX {
+                    awaited.insert(member.inode, rank);
+                }
                 continue;
             }
             if let Some(found) = headers::architecture(&reader.beginning(BEGINNING)?) {
