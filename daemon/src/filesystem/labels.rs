@@ -1,7 +1,7 @@
-//! How long labels may be.
+//! What labels and UUIDs may be.
 
 use nix::errno::Errno;
-use protocol::{Error, Result};
+use protocol::{Error, Result, resolve};
 
 const EXT_MAX: usize = 16;
 const XFS_MAX: usize = 12;
@@ -24,20 +24,33 @@ pub(super) fn check_xfs(label: &[u8]) -> Result<()> {
     check(label, "xfs", XFS_MAX)
 }
 
-/// Checks a label or UUID that goes through xfs_admin: that is a shell script, which evaluates it.
+/// Checks a label that goes through xfs_admin: that is a shell script, which evaluates it.
 ///
 /// # Errors
 ///
 /// EINVAL when it has characters that mean something to a shell.
-pub(super) fn check_xfs_admin(word: &[u8]) -> Result<()> {
+pub(super) fn check_xfs_admin(label: &[u8]) -> Result<()> {
     let plain = |b: &u8| b.is_ascii_alphanumeric() || !b.is_ascii() || b"._-+:@,=%/".contains(b);
-    if word.iter().all(plain) {
+    if label.iter().all(plain) {
         return Ok(());
     }
     Err(Error::invalid(format!(
-        "{:?}: xfs_admin cannot set a label or UUID with white space or such characters inside",
-        String::from_utf8_lossy(word)
+        "{:?}: xfs_admin cannot set a label with white space or such characters inside",
+        String::from_utf8_lossy(label)
     )))
+}
+
+/// Checks a UUID that goes through xfs_admin: that says of any word that it is none, evaluates it,
+/// and succeeds.
+///
+/// # Errors
+///
+/// EINVAL when it is no UUID.
+pub(super) fn check_xfs_uuid(uuid: &str) -> Result<()> {
+    if uuid.starts_with('{') {
+        return Err(Error::invalid(format!("{uuid}: not a UUID")));
+    }
+    resolve::guid(uuid).map(drop)
 }
 
 fn check(label: &[u8], kind: &str, max: usize) -> Result<()> {
@@ -73,6 +86,18 @@ mod tests {
             b"a\\",
         ] {
             let error = check_xfs_admin(label).unwrap_err();
+            assert_eq!(error.errno(), Some(Errno::EINVAL));
+        }
+        check_xfs_uuid("1a2B3c4d-0d45-4970-af27-c3a35114ac30").unwrap();
+        for uuid in [
+            "",
+            "-x",
+            "nil",
+            "$(id)",
+            "1a2b3c4d0d454970af27c3a35114ac30",
+            "{1a2b3c4d-0d45-4970-af27-c3a35114ac30}",
+        ] {
+            let error = check_xfs_uuid(uuid).unwrap_err();
             assert_eq!(error.errno(), Some(Errno::EINVAL));
         }
     }

@@ -80,10 +80,7 @@ impl UpkeepActions for Daemon {
                 ext::set_uuid(&device, uuid)
             }
             "xfs" => {
-                if matches!(uuid, "nil" | "generate" | "restore") {
-                    return Err(Error::invalid("xfs: invalid new UUID"));
-                }
-                labels::check_xfs_admin(uuid.as_bytes())?;
+                labels::check_xfs_uuid(uuid)?;
                 xfs::administer()
                     .args(["-U", uuid])
                     .operands([device.path()])

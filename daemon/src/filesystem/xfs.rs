@@ -257,7 +257,9 @@ fn changes(options: &XfsAdminOptions<'_>) -> Result<Vec<OsString>> {
         args.extend(["-L".into(), OsStr::from_bytes(label).to_owned()]);
     }
     if let Some(uuid) = options.uuid {
-        labels::check_xfs_admin(uuid.as_bytes())?;
+        if !matches!(uuid, "nil" | "generate" | "restore") {
+            labels::check_xfs_uuid(uuid)?;
+        }
         args.extend(["-U".into(), uuid.into()]);
     }
     Ok(args)
