@@ -3,13 +3,14 @@
 //! The format is that of GNU tar, which all readers know. Attributes, which it
 //! has no place for, go into extended headers of the pax format.
 
-use std::collections::HashMap;
+mod ahead;
+mod find;
+
 use std::fs::File;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, openat, readlinkat};
-use nix::sys::stat::{FileStat, Mode, SFlag, fstat, major, minor};
+use nix::sys::stat::{FileStat, SFlag, fstat, major, minor};
 use protocol::{Context, Error, Result};
 use tar::{EntryType, Header};
 
@@ -18,8 +19,7 @@ use super::attributes::{self, Wanted};
 use super::exclude::Excludes;
 use crate::accounts::Accounts;
 use crate::guest::file_type;
-use crate::logging;
-use crate::walk::{Entry, Walk};
+use find::{Content, Finder, Found};
 
 const BLOCK: usize = 512;
 /// Archives end on a multiple of this many bytes.
@@ -45,7 +45,6 @@ pub(crate) fn pack(top: &OwnedFd, options: &PackOptions, out: &mut dyn Sink) -> 
         options,
         users: Accounts::default(),
         groups: Accounts::default(),
-        linked: HashMap::new(),
         buffer: vec![0; BUFFER],
         shrunk: None,
     };
@@ -55,20 +54,11 @@ pub(crate) fn pack(top: &OwnedFd, options: &PackOptions, out: &mut dyn Sink) -> 
     }
     if !options.excludes.matches(b".") {
         packer.top(top)?;
-        let mut walk = Walk::new(top)?;
-        let mut name = Vec::new();
-        while let Some(entry) = walk.next()? {
-            name.clear();
-            name.extend_from_slice(b"./");
-            name.extend_from_slice(entry.path);
-            if options.excludes.matches(&name) {
-                walk.skip();
-                continue;
-            }
+        ahead::each(Finder::new(top, options)?, |found| {
             packer
-                .entry(&entry, &name)
-                .with_context(|| String::from_utf8_lossy(entry.path).into_owned())?;
-        }
+                .file(&found)
+                .with_context(|| String::from_utf8_lossy(found.path()).into_owned())
+        })?;
     }
     packer.finish()
 }
@@ -79,8 +69,6 @@ struct Packer<'o> {
     options: &'o PackOptions,
     users: Accounts,
     groups: Accounts,
-    /// Names of files that have several.
-    linked: HashMap<(u64, u64), Vec<u8>>,
     buffer: Vec<u8>,
     /// A file that had less data than its size promised.
     shrunk: Option<Vec<u8>>,
@@ -89,81 +77,51 @@ struct Packer<'o> {
 impl Packer<'_> {
     fn top(&mut self, top: &OwnedFd) -> Result<()> {
         let stat = fstat(top)?;
-        self.extended(&stat, b"./", Some(top))?;
+        self.extended(&stat, b"./", top)?;
         let mut header = self.header(&stat, b"./")?;
         header.set_entry_type(EntryType::Directory);
         self.put_header(header)
     }
 
-    fn entry(&mut self, entry: &Entry<'_>, name: &[u8]) -> Result<()> {
-        let stat = entry.stat()?;
-        let kind = file_type(&stat);
-        if kind == SFlag::S_IFSOCK {
-            logging::debug(format_args!(
-                "{}: socket ignored",
-                String::from_utf8_lossy(name)
-            ));
-            return Ok(());
+    fn file(&mut self, found: &Found) -> Result<()> {
+        let Found { name, stat, .. } = found;
+        if let Some(handle) = &found.handle {
+            self.extended(stat, name, handle)?;
         }
-        // As GNU tar does: other kinds have no data to be stored twice.
-        if stat.st_nlink > 1 && matches!(kind, SFlag::S_IFREG | SFlag::S_IFLNK) {
-            let id = (stat.st_dev, stat.st_ino);
-            if let Some(first) = self.linked.get(&id) {
-                let first = first.clone();
-                return self.link(&stat, name, &first, EntryType::Link);
-            }
-            self.linked.insert(id, name.to_vec());
-        }
-        match kind {
-            SFlag::S_IFREG => self.regular(entry, name),
-            SFlag::S_IFLNK => {
-                let target = readlinkat(entry.dir, entry.name)?;
-                self.attributes_of(entry, &stat, name)?;
-                let target = std::os::unix::ffi::OsStringExt::into_vec(target);
-                self.link(&stat, name, &target, EntryType::Symlink)
-            }
-            SFlag::S_IFDIR => {
-                let mut name = name.to_vec();
-                name.push(b'/');
-                self.attributes_of(entry, &stat, &name)?;
-                self.simple(&stat, &name, EntryType::Directory)
-            }
-            SFlag::S_IFCHR | SFlag::S_IFBLK => {
-                self.attributes_of(entry, &stat, name)?;
-                self.long_names(name, b"")?;
-                let mut header = self.header(&stat, name)?;
-                header.set_entry_type(if kind == SFlag::S_IFCHR {
-                    EntryType::Char
-                } else {
-                    EntryType::Block
-                });
-                header.set_device_major(number(major(stat.st_rdev))?)?;
-                header.set_device_minor(number(minor(stat.st_rdev))?)?;
-                self.put_header(header)
-            }
-            _ => {
-                self.attributes_of(entry, &stat, name)?;
-                self.simple(&stat, name, EntryType::Fifo)
-            }
+        match &found.content {
+            Content::Regular(file) => self.regular(file, name),
+            Content::HardLink(first) => self.link(stat, name, first, EntryType::Link),
+            Content::SymbolicLink(target) => self.link(stat, name, target, EntryType::Symlink),
+            Content::Directory => self.simple(stat, name, EntryType::Directory),
+            Content::CharacterDevice => self.device(stat, name, EntryType::Char),
+            Content::BlockDevice => self.device(stat, name, EntryType::Block),
+            Content::Fifo => self.simple(stat, name, EntryType::Fifo),
         }
     }
 
-    fn regular(&mut self, entry: &Entry<'_>, name: &[u8]) -> Result<()> {
-        let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let file = openat(entry.dir, entry.name, flags, Mode::empty())?;
+    fn regular(&mut self, file: &File, name: &[u8]) -> Result<()> {
         // Of what was opened, so that the size is that of the data.
-        let stat = fstat(&file)?;
+        let stat = fstat(file)?;
         if file_type(&stat) != SFlag::S_IFREG {
             return Err(Error::from(Errno::ESTALE));
         }
-        self.extended(&stat, name, Some(&file))?;
+        self.extended(&stat, name, file)?;
         self.long_names(name, b"")?;
         let size = u64::try_from(stat.st_size).unwrap_or(0);
         let mut header = self.header(&stat, name)?;
         header.set_entry_type(EntryType::Regular);
         header.set_size(size);
         self.put_header(header)?;
-        self.data(&File::from(file), size, name)
+        self.data(file, size, name)
+    }
+
+    fn device(&mut self, stat: &FileStat, name: &[u8], kind: EntryType) -> Result<()> {
+        self.long_names(name, b"")?;
+        let mut header = self.header(stat, name)?;
+        header.set_entry_type(kind);
+        header.set_device_major(number(major(stat.st_rdev))?)?;
+        header.set_device_minor(number(minor(stat.st_rdev))?)?;
+        self.put_header(header)
     }
 
     fn data(&mut self, file: &File, size: u64, name: &[u8]) -> Result<()> {
@@ -209,19 +167,9 @@ impl Packer<'_> {
         self.put_header(header)
     }
 
-    /// The attributes of what cannot be opened for reading.
-    fn attributes_of(&mut self, entry: &Entry<'_>, stat: &FileStat, name: &[u8]) -> Result<()> {
-        if !self.options.attributes.any() {
-            return Ok(());
-        }
-        let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-        let handle = openat(entry.dir, entry.name, flags, Mode::empty())?;
-        self.extended(stat, name, Some(&handle))
-    }
-
     /// An extended header with what the plain one cannot hold, if attributes
     /// are asked for.
-    fn extended(&mut self, stat: &FileStat, name: &[u8], file: Option<&OwnedFd>) -> Result<()> {
+    fn extended(&mut self, stat: &FileStat, name: &[u8], file: &impl AsFd) -> Result<()> {
         let wanted = self.options.attributes;
         if !wanted.any() {
             return Ok(());
@@ -231,10 +179,8 @@ impl Packer<'_> {
             let time = format!("{}.{:09}", stat.st_mtime, stat.st_mtime_nsec);
             put_record(&mut records, b"mtime", time.as_bytes());
         }
-        if let Some(file) = file {
-            for (key, value) in attributes::records(file, wanted)? {
-                put_record(&mut records, &key, &value);
-            }
+        for (key, value) in attributes::records(file, wanted)? {
+            put_record(&mut records, &key, &value);
         }
         if records.is_empty() {
             return Ok(());
