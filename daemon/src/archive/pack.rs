@@ -4,6 +4,7 @@
 //! has no place for, go into extended headers of the pax format.
 
 mod ahead;
+mod fields;
 mod find;
 
 use std::fs::File;
@@ -19,6 +20,7 @@ use super::attributes::{self, Wanted};
 use super::exclude::Excludes;
 use crate::accounts::Accounts;
 use crate::guest::file_type;
+use fields::{NAME_MAX, put, put_negative, put_record};
 use find::{Content, Finder, Found};
 
 const BLOCK: usize = 512;
@@ -26,8 +28,6 @@ const BLOCK: usize = 512;
 const RECORD: u64 = 20 * BLOCK as u64;
 /// How much of a file is read at a time.
 const BUFFER: usize = 256 << 10;
-/// Longest name that fits into a header.
-const NAME_MAX: usize = 100;
 
 /// How to pack.
 #[derive(Debug, Default)]
@@ -54,11 +54,15 @@ pub(crate) fn pack(top: &OwnedFd, options: &PackOptions, out: &mut dyn Sink) -> 
     }
     if !options.excludes.matches(b".") {
         packer.top(top)?;
-        ahead::each(Finder::new(top, options)?, |found| {
-            packer
-                .file(&found)
-                .with_context(|| String::from_utf8_lossy(found.path()).into_owned())
-        })?;
+        let mut finder = Finder::new(top, options)?;
+        ahead::each(
+            || finder.next(),
+            |found| {
+                packer
+                    .file(&found)
+                    .with_context(|| String::from_utf8_lossy(found.path()).into_owned())
+            },
+        )?;
     }
     packer.finish()
 }
@@ -278,41 +282,6 @@ impl Packer<'_> {
     }
 }
 
-/// Fills a field as far as it goes.
-fn put(field: &mut [u8; NAME_MAX], text: &[u8]) {
-    let len = text.len().min(field.len());
-    let (Some(to), Some(from)) = (field.get_mut(..len), text.get(..len)) else {
-        return;
-    };
-    to.copy_from_slice(from);
-}
-
-/// A number before 1970, as a binary number of the field's length.
-fn put_negative(field: &mut [u8; 12], number: i64) {
-    field.fill(0xff);
-    if let Some(low) = field.last_chunk_mut() {
-        *low = number.to_be_bytes();
-    }
-}
-
-/// `LENGTH KEY=VALUE` and a newline, where the length counts its own digits.
-fn put_record(records: &mut Vec<u8>, key: &[u8], value: &[u8]) {
-    let rest = key.len() + value.len() + 3;
-    let mut len = rest;
-    loop {
-        let with_digits = rest + len.to_string().len();
-        if with_digits == len {
-            break;
-        }
-        len = with_digits;
-    }
-    records.extend_from_slice(format!("{len} ").as_bytes());
-    records.extend_from_slice(key);
-    records.push(b'=');
-    records.extend_from_slice(value);
-    records.push(b'\n');
-}
-
 fn last_component(name: &[u8]) -> &[u8] {
     let name = name.strip_suffix(b"/").unwrap_or(name);
     name.rsplit(|&byte| byte == b'/').next().unwrap_or(name)
@@ -324,26 +293,91 @@ fn number(number: u64) -> Result<u32> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::io::Read;
+
     use super::*;
 
-    #[test]
-    fn records_count_their_own_length() {
-        let mut records = Vec::new();
-        put_record(&mut records, b"k", b"v");
-        put_record(&mut records, b"key", &[b'x'; 90]);
-        assert!(records.starts_with(b"6 k=v\n99 key=") || records.starts_with(b"6 k=v\n98 key="));
-        let second = records.len() - 6;
-        let stated: usize = str::from_utf8(&records[6..8]).unwrap().parse().unwrap();
-        assert_eq!(stated, second);
+    /// Takes so many bytes and no more.
+    struct Limited {
+        bytes: Vec<u8>,
+        limit: usize,
+    }
+
+    impl Sink for Limited {
+        fn send(&mut self, bytes: &[u8]) -> Result<()> {
+            if self.bytes.len() + bytes.len() > self.limit {
+                return Err(Error::from(Errno::EINTR));
+            }
+            self.bytes.extend_from_slice(bytes);
+            Ok(())
+        }
+
+        fn copy_from(&mut self, file: &File, limit: u64) -> Result<u64> {
+            let mut bytes = Vec::new();
+            file.take(limit).read_to_end(&mut bytes)?;
+            self.send(&bytes)?;
+            Ok(bytes.len() as u64)
+        }
+    }
+
+    /// Directories with files, each of which holds its own path.
+    fn tree(directories: usize, files: usize) -> tempfile::TempDir {
+        let top = tempfile::tempdir().unwrap();
+        for directory in 0..directories {
+            let directory = format!("d{directory}");
+            fs::create_dir(top.path().join(&directory)).unwrap();
+            for file in 0..files {
+                let path = format!("{directory}/f{file}");
+                fs::write(top.path().join(&path), &path).unwrap();
+            }
+        }
+        top
+    }
+
+    fn packed(top: &tempfile::TempDir, limit: usize) -> (Result<()>, Vec<u8>) {
+        let top = File::open(top.path()).unwrap().into();
+        let bytes = Vec::new();
+        let mut sink = Limited { bytes, limit };
+        let result = pack(&top, &PackOptions::default(), &mut sink);
+        (result, sink.bytes)
     }
 
     #[test]
-    fn times_before_1970_are_binary() {
-        let mut field = [0; 12];
-        put_negative(&mut field, -2);
-        assert_eq!(
-            field,
-            [255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 254]
-        );
+    fn each_of_many_files_has_its_own_data() {
+        let top = tree(7, 150);
+        let big = vec![b'x'; BUFFER + 1000];
+        fs::write(top.path().join("d3/big"), &big).unwrap();
+        let (result, bytes) = packed(&top, usize::MAX);
+        result.unwrap();
+        assert_eq!(bytes.len() as u64 % RECORD, 0);
+        let mut files = 0;
+        for entry in tar::Archive::new(bytes.as_slice()).entries().unwrap() {
+            let mut entry = entry.unwrap();
+            if entry.header().entry_type() == EntryType::Directory {
+                continue;
+            }
+            files += 1;
+            let path = entry.path_bytes().into_owned();
+            let mut data = Vec::new();
+            entry.read_to_end(&mut data).unwrap();
+            match path.strip_prefix(b"./").unwrap() {
+                b"d3/big" => assert!(data == big),
+                path => assert_eq!(data, path),
+            }
+        }
+        assert_eq!(files, 7 * 150 + 1);
+    }
+
+    #[test]
+    fn an_archive_that_nobody_takes_ends_at_the_file_that_did_not_fit() {
+        let top = tree(1, 500);
+        let (_, whole) = packed(&top, usize::MAX);
+        for members in [1, 2, 300] {
+            let (result, bytes) = packed(&top, 2 * BLOCK * members);
+            let error = result.unwrap_err();
+            assert_eq!(error.errno(), Some(Errno::EINTR));
+            assert!(whole.starts_with(&bytes) && bytes.len() < whole.len());
+        }
     }
 }
