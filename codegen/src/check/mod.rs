@@ -7,6 +7,7 @@ use crate::diagnostics::{Diagnostics, Span};
 
 mod docs;
 mod files;
+mod generated;
 mod modifiers;
 mod names;
 mod numbers;
@@ -110,6 +111,7 @@ impl ActionItem<'_> {
 pub(crate) fn check(files: &[File], complete: bool, wrong: &mut Diagnostics) {
     let idl = Idl::new(files, false, wrong);
     names::check(&idl, wrong);
+    generated::check(&idl, wrong);
     numbers::check(&idl, wrong);
     modifiers::check(&idl, wrong);
     files::check(&idl, wrong);
@@ -126,6 +128,7 @@ pub(crate) fn check(files: &[File], complete: bool, wrong: &mut Diagnostics) {
 pub(crate) fn check_worker(file: &File, wrong: &mut Diagnostics) {
     let idl = Idl::new(std::slice::from_ref(file), true, wrong);
     names::check(&idl, wrong);
+    generated::check(&idl, wrong);
     numbers::check(&idl, wrong);
     workers::check(&idl, wrong);
     types::check(&idl, wrong);

@@ -29,6 +29,7 @@ use crate::model::{Doc, Model, Module};
 pub use cases::cases;
 pub use driver::{driver, entries};
 pub use escapes::escapes;
+pub(crate) use names::camel;
 pub use names::module_file;
 pub use reference::reference;
 pub use skeleton::skeleton;

@@ -11,7 +11,7 @@ pub(super) fn ident(name: &str) -> Ident {
 }
 
 /// `xfs_info` -> `XfsInfo`
-pub(super) fn camel(name: &str) -> String {
+pub(crate) fn camel(name: &str) -> String {
     name.split('_')
         .map(|word| {
             let mut letters = word.chars();
