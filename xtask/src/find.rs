@@ -8,9 +8,8 @@ use codegen::model::{Action, Model, Module};
 /// The module called `name` or `AREA/name`.
 pub(crate) fn module<'a>(model: &'a Model, name: &str) -> Result<&'a Module> {
     let name = name.trim_end_matches(".idl").trim_start_matches("idl/");
-    model
-        .modules
-        .iter()
+    let mut modules = model.modules.iter().chain(&model.workers);
+    modules
         .find(|module| module.name == name || format!("{}/{}", module.area, module.name) == name)
         .with_context(|| format!("no module '{name}'; 'cargo xtask status' lists them"))
 }
