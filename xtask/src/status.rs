@@ -62,3 +62,19 @@ impl Args {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Count;
+
+    #[test]
+    fn the_numbers_in_the_readme_are_current() {
+        let model = crate::model().expect("the IDL is right");
+        let counts: Vec<Count> = model.modules.iter().map(Count::of).collect();
+        let sum = |number: fn(&Count) -> usize| counts.iter().map(number).sum::<usize>();
+        let (working, actions) = (sum(|count| count.working), sum(|count| count.actions));
+        let readme = std::fs::read_to_string(crate::repository().join("README.md"));
+        let wanted = format!("{working} of the {actions} calls have a handler");
+        assert!(readme.expect("README.md").contains(&wanted), "{wanted}");
+    }
+}
