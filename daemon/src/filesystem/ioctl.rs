@@ -1,7 +1,7 @@
 //! The system calls on filesystems that have no safe wrapper.
 #![allow(unsafe_code, reason = "ioctl takes pointers")]
 
-use std::ffi::OsStr;
+use std::ffi::{CStr, OsStr};
 use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
@@ -15,6 +15,8 @@ mod raw {
     nix::ioctl_write_ptr!(create_snapshot, 0x94, 23, super::Volume);
     nix::ioctl_write_ptr!(create_subvolume, 0x94, 24, super::Volume);
     nix::ioctl_write_ptr!(delete_subvolume, 0x94, 15, super::Name);
+    nix::ioctl_readwrite!(search_tree, 0x94, 17, super::Search);
+    nix::ioctl_readwrite!(look_up_inode, 0x94, 18, super::Inode);
     nix::ioctl_readwrite!(trim, b'X', 121, super::Range);
     nix::ioctl_read!(generation, b'v', 1, super::Generation);
     nix::ioctl_write_ptr!(set_generation, b'v', 2, super::Generation);
@@ -22,6 +24,9 @@ mod raw {
 
 const READ_ONLY: u64 = 1 << 1;
 const IN_GROUP: u64 = 1 << 2;
+
+/// The inode of the topmost directory of each tree of files.
+const TOP_OF_TREE: u64 = 256;
 
 /// `struct btrfs_ioctl_vol_args`.
 #[repr(C)]
@@ -52,6 +57,27 @@ struct Group {
     id: u64,
 }
 
+/// `struct btrfs_ioctl_search_args`.
+#[repr(C)]
+struct Search {
+    tree: u64,
+    objects: [u64; 2],
+    offsets: [u64; 2],
+    transactions: [u64; 2],
+    kinds: [u32; 2],
+    items: u32,
+    unused: [u32; 9],
+    found: [u8; 3992],
+}
+
+/// `struct btrfs_ioctl_ino_lookup_args`.
+#[repr(C)]
+struct Inode {
+    tree: u64,
+    number: u64,
+    name: [u8; 4080],
+}
+
 /// `struct fstrim_range`.
 #[repr(C)]
 struct Range {
@@ -62,6 +88,33 @@ struct Range {
 
 /// The requests' numbers say `long`, but the kernel copies an `int`: the first of these.
 type Generation = [u32; size_of::<c_long>() / size_of::<u32>()];
+
+/// Where an item is in a tree of btrfs; they are in this order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Key {
+    pub(super) object: u64,
+    pub(super) kind: u32,
+    pub(super) offset: u64,
+}
+
+impl Key {
+    /// What comes next, if anything can.
+    pub(super) fn next(self) -> Option<Self> {
+        // On the disk it is a byte.
+        const LAST_KIND: u32 = 255;
+        let Self { object, kind, .. } = self;
+        let (object, kind, offset) = match self.offset.checked_add(1) {
+            Some(offset) => (object, kind, offset),
+            None if kind < LAST_KIND => (object, kind + 1, 0),
+            None => (object.checked_add(1)?, 0, 0),
+        };
+        Some(Self {
+            object,
+            kind,
+            offset,
+        })
+    }
+}
 
 /// What a new subvolume is made of.
 #[derive(Debug, Default)]
@@ -130,6 +183,89 @@ pub(super) fn delete_subvolume(parent: &File, name: &OsStr) -> nix::Result<()> {
     unsafe { raw::delete_subvolume(parent.as_raw_fd(), &raw const name) }.map(drop)
 }
 
+/// Some items of a tree from one place to another, beginning with the first; none when there are no
+/// more.
+///
+/// # Errors
+///
+/// The errno of the system call: ENOTTY if the directory is on no btrfs.
+pub(super) fn search_tree(
+    directory: &File,
+    tree: u64,
+    from: Key,
+    to: Key,
+) -> nix::Result<Vec<(Key, Vec<u8>)>> {
+    let mut search = Search {
+        tree,
+        objects: [from.object, to.object],
+        offsets: [from.offset, to.offset],
+        transactions: [0, u64::MAX],
+        kinds: [from.kind, to.kind],
+        // As many as fit.
+        items: u32::MAX,
+        unused: [0; 9],
+        found: [0; 3992],
+    };
+    // SAFETY: the descriptor is open, and the kernel reads and writes a structure of this layout.
+    unsafe { raw::search_tree(directory.as_raw_fd(), &raw mut search) }?;
+    let mut rest = &search.found[..];
+    Ok((0..search.items)
+        .map_while(|_| {
+            let item;
+            (item, rest) = split_item(rest)?;
+            Some(item)
+        })
+        .collect())
+}
+
+/// The first of the items that a search found, and what is behind it.
+fn split_item(found: &[u8]) -> Option<((Key, Vec<u8>), &[u8])> {
+    let (_, rest) = found.split_first_chunk::<8>()?;
+    let (object, rest) = rest.split_first_chunk()?;
+    let (offset, rest) = rest.split_first_chunk()?;
+    let (kind, rest) = rest.split_first_chunk()?;
+    let (length, rest) = rest.split_first_chunk()?;
+    let length = usize::try_from(u32::from_ne_bytes(*length)).ok()?;
+    let (data, rest) = rest.split_at_checked(length)?;
+    let key = Key {
+        object: u64::from_ne_bytes(*object),
+        kind: u32::from_ne_bytes(*kind),
+        offset: u64::from_ne_bytes(*offset),
+    };
+    Some(((key, data.to_vec()), rest))
+}
+
+/// The number of the tree, which is a subvolume's, that a directory is in.
+///
+/// # Errors
+///
+/// The errno of the system call: ENOTTY if the directory is on no btrfs.
+pub(super) fn tree_of(directory: &File) -> nix::Result<u64> {
+    look_up(directory, 0, TOP_OF_TREE).map(|found| found.tree)
+}
+
+/// The path of a directory below the top of its tree, with a slash behind it; empty for the top.
+///
+/// # Errors
+///
+/// The errno of the system call: ENOENT if there is no such directory.
+pub(super) fn directory_in_tree(any: &File, tree: u64, number: u64) -> nix::Result<Vec<u8>> {
+    let found = look_up(any, tree, number)?;
+    let name = CStr::from_bytes_until_nul(&found.name).map_err(|_| Errno::ENAMETOOLONG)?;
+    Ok(name.to_bytes().to_vec())
+}
+
+fn look_up(directory: &File, tree: u64, number: u64) -> nix::Result<Inode> {
+    let mut found = Inode {
+        tree,
+        number,
+        name: [0; 4080],
+    };
+    // SAFETY: the descriptor is open, and the kernel reads and writes a structure of this layout.
+    unsafe { raw::look_up_inode(directory.as_raw_fd(), &raw mut found) }?;
+    Ok(found)
+}
+
 /// Discards what is free in a part of the filesystem that a directory is on, but no extents that
 /// are shorter than `minimum`.
 ///
@@ -191,7 +327,44 @@ mod tests {
         assert_eq!(size_of::<Name>(), 4096);
         assert_eq!(size_of::<Volume>(), 4096);
         assert_eq!(size_of::<Group>(), 80);
+        assert_eq!(size_of::<Search>(), 4096);
+        assert_eq!(size_of::<Inode>(), 4096);
         assert_eq!(size_of::<Range>(), 24);
+    }
+
+    #[test]
+    fn items_end_where_they_say() {
+        let header = [[7; 8], 256u64.to_ne_bytes(), 5u64.to_ne_bytes()].concat();
+        let lengths = [144u32.to_ne_bytes(), 3u32.to_ne_bytes()].concat();
+        let found = [&header[..], &lengths, b"abcrest"].concat();
+        let key = Key {
+            object: 256,
+            kind: 144,
+            offset: 5,
+        };
+        let expected = ((key, b"abc".to_vec()), &b"rest"[..]);
+        assert_eq!(split_item(&found), Some(expected));
+        for cut in [0, 8, 31, 34] {
+            assert_eq!(split_item(&found[..cut]), None, "{cut}");
+        }
+    }
+
+    #[test]
+    fn keys_go_on_to_the_last() {
+        let key = |object, kind, offset| Key {
+            object,
+            kind,
+            offset,
+        };
+        for (one, next) in [
+            (key(256, 144, 5), Some(key(256, 144, 6))),
+            (key(256, 144, u64::MAX), Some(key(256, 145, 0))),
+            (key(256, 255, u64::MAX), Some(key(257, 0, 0))),
+            (key(u64::MAX, 255, u64::MAX), None),
+        ] {
+            assert_eq!(one.next(), next, "{one:?}");
+            assert!(next.is_none_or(|next| next > one), "{one:?}");
+        }
     }
 
     #[test]

@@ -1,15 +1,28 @@
 //! Btrfs subvolumes, as far as finding and mounting filesystems needs them.
 
+use std::collections::BTreeMap;
 use std::fs::File;
+use std::ops::RangeInclusive;
 
 use nix::errno::Errno;
 use nix::mount::{MsFlags, mount};
 use protocol::{Context, Error, Mountable, Result};
 
+use super::ioctl::{self, Key};
 use crate::command::Command;
+use crate::room::Room;
 use crate::scratch::MountPoint;
 
-/// A subvolume, as `btrfs subvolume list` shows it.
+/// The tree that has all others in it.
+const TREE_OF_TREES: u64 = 1;
+/// What is mounted unless something else is asked for or set.
+const TOP_LEVEL: u64 = 5;
+/// The numbers that other subvolumes can have.
+const SUBVOLUMES: RangeInclusive<u64> = 256..=u64::MAX - 255;
+/// The kind of an item that says where a subvolume is.
+const BACK_REFERENCE: u32 = 144;
+
+/// A subvolume.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Subvolume {
     /// Its number.
@@ -89,19 +102,117 @@ impl Scratch {
     }
 }
 
-/// The subvolumes of the btrfs filesystem that the open directory is on.
+/// The subvolumes of the btrfs filesystem that the open directory is on, by number. Their paths
+/// begin at the top of the filesystem, or where the subvolume begins that the directory is in.
+///
+/// The kernel is asked, since `btrfs subvolume list` prints names as they are: one with a line end
+/// inside can look like the line of another subvolume.
 ///
 /// # Errors
 ///
-/// When `btrfs` fails, or what it prints is not understood.
+/// When this is no btrfs; the errno of the system calls; E2BIG if the paths are longer than a reply
+/// can be.
 pub(crate) fn list(directory: &File) -> Result<Vec<Subvolume>> {
-    let out = Command::new("btrfs")
-        .args(["subvolume", "list"])
-        .cwd(directory)
-        .arg(".")
-        .run()?
-        .stdout;
-    parse_list(&out)
+    let here = ioctl::tree_of(directory).map_err(|errno| match errno {
+        // Callers know it without an errno.
+        Errno::ENOTTY => Error::new("not on a btrfs filesystem"),
+        errno => errno.into(),
+    })?;
+    let mut room = Room::default();
+    let places = places(directory, &mut room)?;
+    let mut found = Vec::new();
+    for (&id, place) in &places {
+        let Some(path) = path(&places, place, here, &mut room)? else {
+            continue;
+        };
+        found.push(Subvolume {
+            id,
+            top_level: place.parent,
+            path,
+        });
+    }
+    Ok(found)
+}
+
+/// Where a subvolume is.
+#[derive(Debug)]
+struct Place {
+    /// The number of the subvolume that it is in.
+    parent: u64,
+    /// Its path there.
+    path: Vec<u8>,
+}
+
+/// Where each subvolume is that was not deleted, by number.
+fn places(directory: &File, room: &mut Room) -> Result<BTreeMap<u64, Place>> {
+    let mut places = BTreeMap::new();
+    let [mut from, to] = [SUBVOLUMES.start(), SUBVOLUMES.end()].map(|&object| Key {
+        object,
+        kind: BACK_REFERENCE,
+        offset: 0,
+    });
+    loop {
+        let items = ioctl::search_tree(directory, TREE_OF_TREES, from, to)?;
+        let Some(&(last, _)) = items.last() else {
+            return Ok(places);
+        };
+        for (key, data) in items {
+            // There is more about each of them than where it is.
+            if key.kind != BACK_REFERENCE {
+                continue;
+            }
+            let Some((parent_directory, name)) = parse_reference(&data) else {
+                continue;
+            };
+            let mut path = match ioctl::directory_in_tree(directory, key.offset, parent_directory) {
+                // It is being deleted, with what it is in.
+                Err(Errno::ENOENT) => continue,
+                path => path?,
+            };
+            path.extend_from_slice(name);
+            room.take(path.len())?;
+            let parent = key.offset;
+            places.insert(key.object, Place { parent, path });
+        }
+        match last.next() {
+            Some(next) => from = next,
+            None => return Ok(places),
+        }
+    }
+}
+
+/// `struct btrfs_root_ref`: the directory and the name.
+fn parse_reference(data: &[u8]) -> Option<(u64, &[u8])> {
+    let (directory, rest) = data.split_first_chunk()?;
+    let (_sequence, rest) = rest.split_at_checked(size_of::<u64>())?;
+    let (length, name) = rest.split_first_chunk()?;
+    let name = name.get(..u16::from_le_bytes(*length).into())?;
+    Some((u64::from_le_bytes(*directory), name))
+}
+
+/// The path of a subvolume; `None` if it is in none that is there, as after a deletion or on a
+/// damaged filesystem.
+fn path(
+    places: &BTreeMap<u64, Place>,
+    place: &Place,
+    here: u64,
+    room: &mut Room,
+) -> Result<Option<Vec<u8>>> {
+    let mut components = vec![&*place.path];
+    let mut parent = place.parent;
+    while parent != here && parent != TOP_LEVEL {
+        let Some(above) = places.get(&parent) else {
+            return Ok(None);
+        };
+        if components.len() > places.len() {
+            return Ok(None);
+        }
+        room.take(above.path.len() + 1)?;
+        components.push(&above.path);
+        parent = above.parent;
+    }
+    components.reverse();
+    Ok(Some(components.join(&b'/')))
 }
 
 /// The number of the subvolume that is mounted if none is named.
@@ -130,48 +241,6 @@ fn parse_default(text: &str) -> Option<u64> {
     id.parse().ok()
 }
 
-/// A line for each subvolume. Names may have line ends inside, which are printed as they are; no
-/// version of the program can print JSON here.
-fn parse_list(out: &[u8]) -> Result<Vec<Subvolume>> {
-    let mut found: Vec<Subvolume> = Vec::new();
-    let lines = out.strip_suffix(b"\n").unwrap_or(out);
-    for line in lines.split(|&b| b == b'\n') {
-        match (parse(line), found.last_mut()) {
-            (Some(volume), _) => found.push(volume),
-            (None, Some(last)) => {
-                last.path.push(b'\n');
-                last.path.extend_from_slice(line);
-            }
-            (None, None) if out.is_empty() => {}
-            (None, None) => {
-                return Err(Error::new(format!(
-                    "unexpected output from 'btrfs subvolume list' command: {}",
-                    String::from_utf8_lossy(line)
-                )));
-            }
-        }
-    }
-    Ok(found)
-}
-
-/// `ID 256 gen 7 top level 5 path NAME`; newer versions may put more before `top level`.
-fn parse(line: &[u8]) -> Option<Subvolume> {
-    let (front, path) = cut(line, b" path ")?;
-    let front = std::str::from_utf8(front).ok()?;
-    let (id, rest) = front.strip_prefix("ID ")?.split_once(' ')?;
-    let (_, top_level) = rest.split_once("top level ")?;
-    Some(Subvolume {
-        id: id.parse().ok()?,
-        top_level: top_level.split(' ').next()?.parse().ok()?,
-        path: path.to_vec(),
-    })
-}
-
-fn cut<'a>(line: &'a [u8], at: &[u8]) -> Option<(&'a [u8], &'a [u8])> {
-    let start = line.windows(at.len()).position(|window| window == at)?;
-    Some((line.get(..start)?, line.get(start + at.len()..)?))
-}
-
 #[cfg(test)]
 mod tests {
     use protocol::Device;
@@ -179,71 +248,60 @@ mod tests {
     use super::*;
     use crate::captured::outputs;
 
+    fn place(parent: u64, path: &[u8]) -> Place {
+        let path = path.to_vec();
+        Place { parent, path }
+    }
+
     #[test]
-    fn lines_of_subvolumes() {
-        let volume = parse(b"ID 258 gen 10 top level 256 path dir/a path b").unwrap();
-        assert_eq!((volume.id, volume.top_level), (258, 256));
-        assert_eq!(volume.path, b"dir/a path b");
-        assert!(parse(b"ID 258 gen 10 cgen 9 top level 5 path x").is_some());
-        // By btrfs-progs 0.19 and 3.12, which had no generation, or more than one.
-        let old = parse(b"ID 256 top level 5 path a").expect("0.19");
-        assert_eq!((old.id, old.top_level, &old.path[..]), (256, 5, &b"a"[..]));
-        let more = parse(b"ID 257 gen 9 cgen 7 parent 5 top level 5 path a/b").expect("3.12");
-        assert_eq!(
-            (more.id, more.top_level, &more.path[..]),
-            (257, 5, &b"a/b"[..])
-        );
-        for bad in [
-            "",
-            "ID x gen 1 top level 5 path y",
-            "ID 1 gen 2 path x",
-            "ID 1",
+    fn paths_begin_where_one_is() {
+        let places = BTreeMap::from([
+            (256, place(5, b"dir/one")),
+            (257, place(256, b"inner")),
+            (258, place(257, b"a\nID 9 gen 1 top level 5 path x")),
+            (259, place(999, b"of one that is gone")),
+            (260, place(261, b"each in")),
+            (261, place(260, b"the other")),
+        ]);
+        let path = |id, here| {
+            let found = path(&places, &places[&id], here, &mut Room::default());
+            found.expect("room")
+        };
+        let forged = "a\nID 9 gen 1 top level 5 path x";
+        for (id, here, expected) in [
+            (256, 5, Some("dir/one".to_owned())),
+            (257, 5, Some("dir/one/inner".to_owned())),
+            (258, 5, Some(format!("dir/one/inner/{forged}"))),
+            (258, 256, Some(format!("inner/{forged}"))),
+            (258, 257, Some(forged.to_owned())),
+            (256, 257, Some("dir/one".to_owned())),
+            (259, 5, None),
+            (260, 5, None),
         ] {
-            assert_eq!(parse(bad.as_bytes()), None, "{bad}");
-        }
-        assert_eq!(parse_list(b"").expect("none"), []);
-        assert!(parse_list(b"ERROR\nID 256 gen 7 top level 5 path a\n").is_err());
-    }
-
-    fn listed(what: &str) -> impl Iterator<Item = (String, Vec<Subvolume>)> {
-        outputs("btrfs-progs", what).into_iter().map(|captured| {
-            let list = parse_list(&captured.bytes).expect("a list");
-            (captured.version, list)
-        })
-    }
-
-    #[test]
-    fn lists_of_all_versions() {
-        for (version, list) in listed("list") {
-            let found: Vec<_> = list
-                .iter()
-                .map(|volume| (volume.id, volume.top_level, &*volume.path))
-                .collect();
-            let expected: [(u64, u64, &[u8]); 5] = [
-                (256, 5, b"one"),
-                (257, 5, b"dir/two words"),
-                (258, 5, b"snap"),
-                (259, 5, b"snap2: x"),
-                (260, 256, b"one/inner"),
-            ];
-            assert_eq!(found, expected, "{version}");
+            let expected = expected.map(String::into_bytes);
+            assert_eq!(path(id, here), expected, "{id} from {here}");
         }
     }
 
-    /// One that looks like another line is taken for it: what it says of itself can be checked
-    /// against nothing that is printed.
     #[test]
-    fn names_with_line_ends() {
-        for (version, list) in listed("list-names") {
-            let names: Vec<&[u8]> = list.iter().skip(5).map(|volume| &*volume.path).collect();
-            let expected: [&[u8]; 5] = [
-                b"a\nb",
-                b"n",
-                b"forged",
-                b"c,\"d\\\xff path e",
-                b"g\n0/9 1 1",
-            ];
-            assert_eq!(names, expected, "{version}");
+    fn paths_have_no_more_room_than_a_reply() {
+        let name = [b'n'; 255];
+        let deep: BTreeMap<_, _> = (256..4096).map(|id| (id, place(id - 1, &name))).collect();
+        let mut room = Room::default();
+        let all: Result<Vec<_>> = deep
+            .values()
+            .map(|place| path(&deep, place, 255, &mut room))
+            .collect();
+        assert_eq!(all.unwrap_err().errno(), Some(Errno::E2BIG));
+    }
+
+    #[test]
+    fn references_have_a_directory_and_a_name() {
+        let fixed = [&256u64.to_le_bytes()[..], &[9; 8], &[2, 0]].concat();
+        let whole = [&fixed[..], b"abc"].concat();
+        assert_eq!(parse_reference(&whole), Some((256, &b"ab"[..])));
+        for cut in [0, 7, 15, 17, 19] {
+            assert_eq!(parse_reference(&whole[..cut]), None, "{cut}");
         }
     }
 

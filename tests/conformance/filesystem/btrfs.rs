@@ -79,3 +79,64 @@ fn subvolumes_stay_inside_the_guest() {
     let outside = fs::read_dir(direct.root().join("tmp")).expect("tmp");
     assert_eq!(outside.count(), 0);
 }
+
+/// The number of the subvolume that each is in, and its path, as the call tells of a place.
+fn listed(direct: &mut Direct, fs: &str) -> Vec<(u64, String)> {
+    let volumes = direct.btrfs_subvolume_list(fs).expect(fs).into_iter();
+    let text = |path| String::from_utf8(path).expect("UTF-8");
+    volumes
+        .map(|volume| {
+            let path = text(volume.btrfssubvolume_path);
+            (volume.btrfssubvolume_top_level_id, path)
+        })
+        .collect()
+}
+
+#[test]
+fn a_name_that_looks_like_another_subvolume_is_a_name() {
+    let Some(mut direct) = mounted() else { return };
+    let forged = "n\nID 9 gen 9 top level 5 path forged";
+    direct.mkdir("/dir").expect("mkdir");
+    for path in [
+        "/one".to_owned(),
+        format!("/dir/{forged}"),
+        "/one/inner".to_owned(),
+        "/gone".to_owned(),
+    ] {
+        direct
+            .btrfs_subvolume_create(&path, &Default::default())
+            .expect(&path);
+    }
+    direct.btrfs_subvolume_delete("/gone").expect("delete");
+    let all = [
+        (5, "one".to_owned()),
+        (5, format!("dir/{forged}")),
+        (256, "one/inner".to_owned()),
+    ];
+    assert_eq!(listed(&mut direct, "/"), all);
+    assert_eq!(listed(&mut direct, "/dir"), all);
+    let from_one = [all[0].clone(), all[1].clone(), (256, "inner".to_owned())];
+    assert_eq!(listed(&mut direct, "/one"), from_one);
+    let filesystems = direct.list_filesystems().expect("list_filesystems");
+    let names: Vec<String> = filesystems.into_iter().map(|(name, _)| name).collect();
+    let volumes = all.map(|(_, path)| format!("btrfsvol:/dev/sda/{path}"));
+    assert_eq!(names[0], "/dev/sda");
+    assert_eq!(names[1..], volumes);
+    direct.umount("/", &Default::default()).expect("umount");
+    // More than one answer of the kernel holds.
+    direct.mount("/dev/sda", "/").expect("mount");
+    let many: Vec<String> = (0..100).map(|number| format!("{number:0200}")).collect();
+    for name in &many {
+        direct
+            .btrfs_subvolume_create(&format!("/{name}"), &Default::default())
+            .expect(name);
+    }
+    let found: Vec<String> = listed(&mut direct, "/dev/sda")
+        .into_iter()
+        .skip(3)
+        .map(|(_, path)| path)
+        .collect();
+    assert_eq!(found, many);
+    let error = direct.btrfs_subvolume_list("/none").expect_err("no path");
+    assert_eq!(error.errno(), "ENOENT");
+}
