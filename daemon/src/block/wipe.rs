@@ -13,6 +13,7 @@ use protocol::{Context, Device, Error, GuestPath, Progress, Result};
 
 use super::ioctl;
 use crate::command::Command;
+use crate::file::remove_tree;
 use crate::guest::View;
 use crate::{Daemon, logging, udev};
 use zeroes::Zeroing;
@@ -71,13 +72,20 @@ impl WipeActions for Daemon {
         }
         // The directory that it makes can be a link by the time it fills it.
         let view = View::writable(&place.dir).context(&dir)?;
-        Command::new("scrub")
+        let scrubbed = Command::new("scrub")
             .arg("-X")
             .arg(Path::new(".").join(&place.name))
             .cwd(&view)
             .run()
             .map(drop)
-            .context(&dir)
+            .context(&dir);
+        // Its files would leave no room on the filesystem.
+        if scrubbed.is_err()
+            && let Err(error) = remove_tree(place, &dir)
+        {
+            logging::warning(format_args!("scrub_freespace: {error}"));
+        }
+        scrubbed
     }
 
     fn zero_device(&mut self, device: Device, progress: &mut Progress<'_>) -> Result<()> {

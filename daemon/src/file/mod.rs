@@ -22,6 +22,8 @@ use protocol::{Context, DeviceOrPath, Error, GuestPath, Result};
 
 use crate::guest::{Guest, file_type};
 
+pub(crate) use directories::removal::remove_tree;
+
 /// A handle (`O_PATH`) of a directory. Callers know the words that refuse
 /// anything else.
 fn open_directory(guest: &Guest, path: &GuestPath) -> Result<OwnedFd> {

@@ -1,9 +1,13 @@
-//! What zeroing does to the image behind a disk.
+//! What zeroing does to the image behind a disk, and what scrubbing leaves if it is ended.
 
-use std::fs::OpenOptions;
+use std::fs::{self, OpenOptions};
 use std::os::unix::fs::{FileExt, MetadataExt};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use conformance::{Direct, DiskSpec};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 #[test]
 fn zeroing_a_device_allocates_nothing() {
@@ -38,4 +42,33 @@ fn zeroing_a_device_allocates_nothing() {
         after <= before + (64 << 10),
         "{before} became {after} bytes"
     );
+}
+
+#[test]
+fn a_scrub_that_dies_leaves_its_room_free() {
+    let mut direct = Direct::start(&[DiskSpec::Formatted("ext4", 512 << 20)]);
+    direct.mount("/dev/sda", "/").expect("mount");
+    let (daemon, root) = (direct.id(), direct.root());
+    let killer = thread::spawn(move || {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let filling = || {
+            let mut files = fs::read_dir(root.join("sysroot/free")).ok()?;
+            files.next()
+        };
+        while filling().is_none() {
+            assert!(Instant::now() < deadline, "nothing is filled");
+            thread::sleep(Duration::from_millis(1));
+        }
+        let list = format!("/proc/{daemon}/task/{daemon}/children");
+        let children = fs::read_to_string(list).expect("the daemon's children");
+        for id in children.split_whitespace() {
+            let id = Pid::from_raw(id.parse().expect("a process"));
+            // A worker may be among them, and one that has ended.
+            let _ = kill(id, Signal::SIGKILL);
+        }
+    });
+    let error = direct.scrub_freespace("/free").expect_err("killed");
+    assert!(error.to_string().contains("SIGKILL"), "{error}");
+    killer.join().expect("thread");
+    assert!(!direct.exists("/free").expect("exists"));
 }

@@ -32,7 +32,7 @@ struct Removal<'a> {
 
 /// Removes what is at `place`, with everything below it. Nothing there is no
 /// error. What cannot be removed does not keep the rest from being removed.
-pub(in crate::file) fn remove_tree(place: Place, path: &GuestPath) -> Result<()> {
+pub(crate) fn remove_tree(place: Place, path: &GuestPath) -> Result<()> {
     let name = place.name.as_os_str();
     match unlinkat(&place.dir, name, UnlinkatFlags::NoRemoveDir) {
         Ok(()) | Err(Errno::ENOENT) => return Ok(()),
