@@ -29,15 +29,13 @@ impl SwapActions for Daemon {
     }
 
     fn swapon_device(&mut self, device: Device) -> Result<()> {
-        switch(Switch::On, &device, |command| {
-            command.operands([device.path()])
-        })
+        let area = self.devices.open(&device, OFlag::O_RDONLY)?;
+        ioctl::swap_on(&area).context(device)
     }
 
     fn swapoff_device(&mut self, device: Device) -> Result<()> {
-        switch(Switch::Off, &device, |command| {
-            command.operands([device.path()])
-        })
+        let area = self.devices.open(&device, OFlag::O_RDONLY)?;
+        ioctl::swap_off(&area).context(device)
     }
 
     fn swapon_file(&mut self, file: GuestPath) -> Result<()> {
@@ -51,19 +49,25 @@ impl SwapActions for Daemon {
     }
 
     fn swapon_label(&mut self, label: &[u8]) -> Result<()> {
-        by_label(Switch::On, label)
+        check_label(label)?;
+        let area = self.find_device("LABEL", label)?;
+        self.swapon_device(area)
     }
 
     fn swapoff_label(&mut self, label: &[u8]) -> Result<()> {
-        by_label(Switch::Off, label)
+        check_label(label)?;
+        let area = self.find_device("LABEL", label)?;
+        self.swapoff_device(area)
     }
 
     fn swapon_uuid(&mut self, uuid: &str) -> Result<()> {
-        switch(Switch::On, uuid, |command| command.args(["-U", uuid]))
+        let area = self.find_device("UUID", uuid.as_bytes())?;
+        self.swapon_device(area)
     }
 
     fn swapoff_uuid(&mut self, uuid: &str) -> Result<()> {
-        switch(Switch::Off, uuid, |command| command.args(["-U", uuid]))
+        let area = self.find_device("UUID", uuid.as_bytes())?;
+        self.swapoff_device(area)
     }
 
     fn mkswap_file(&mut self, path: GuestPath) -> Result<()> {
@@ -89,34 +93,6 @@ fn make(device: &Device, label: Option<&[u8]>, uuid: Option<&str>) -> Result<()>
     wipe::prepare(device);
     command.operands([device.path()]).run().context(device)?;
     udev::settle();
-    Ok(())
-}
-
-#[derive(Clone, Copy)]
-enum Switch {
-    On,
-    Off,
-}
-
-fn by_label(to: Switch, label: &[u8]) -> Result<()> {
-    check_label(label)?;
-    switch(to, String::from_utf8_lossy(label), |command| {
-        command.arg("-L").arg(OsString::from_vec(label.to_vec()))
-    })
-}
-
-fn switch(
-    to: Switch,
-    subject: impl std::fmt::Display,
-    area: impl FnOnce(Command) -> Command,
-) -> Result<()> {
-    let program = match to {
-        Switch::On => "swapon",
-        Switch::Off => "swapoff",
-    };
-    // The links by label and UUID may still be on their way.
-    udev::settle();
-    area(Command::new(program)).run().context(subject)?;
     Ok(())
 }
 

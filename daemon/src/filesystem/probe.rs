@@ -128,7 +128,12 @@ impl Daemon {
 }
 
 impl Daemon {
-    fn find_device(&self, tag: &str, value: &[u8]) -> Result<Device> {
+    /// The first device on which something has a tag of this value.
+    ///
+    /// # Errors
+    ///
+    /// When there is none.
+    pub(crate) fn find_device(&self, tag: &str, value: &[u8]) -> Result<Device> {
         let superblocks = self.superblocks();
         if !superblocks.have_library()? {
             return findfs(tag, value);
