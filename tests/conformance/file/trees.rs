@@ -88,6 +88,47 @@ fn du_measures_a_tree_of_any_depth() {
 }
 
 #[test]
+fn copies_are_as_deep_as_their_originals() {
+    let mut direct = Direct::mounted();
+    deep_tree(&mut direct);
+    let last = format!("/end{}", CHAINS - 1);
+    // The deepest file has another name, at the top.
+    direct
+        .ln(&format!("{last}/file"), "/deep/name")
+        .expect("ln");
+    direct.chmod(0o2751, &last).expect("chmod");
+    for call in ["cp_r", "cp_a"] {
+        let copy = format!("/{call}");
+        match call {
+            "cp_r" => direct.cp_r("/deep", &copy),
+            _ => direct.cp_a("/deep", &copy),
+        }
+        .expect(call);
+        assert_eq!(
+            direct.du(&copy).expect("du"),
+            direct.du("/deep").expect("du"),
+            "{call}"
+        );
+        let name = direct.lstatns(&format!("{copy}/name")).expect("lstatns");
+        let links = if call == "cp_a" { 2 } else { 1 };
+        assert_eq!(name.st_nlink, links, "{call}");
+        // The copy's own bottom, through links like those of the original.
+        let mut above = copy.clone();
+        for number in 0..CHAINS {
+            let link = format!("/{call}-end{number}");
+            direct
+                .ln_s(&format!("{above}{}", "/d".repeat(CHAIN)), &link)
+                .expect("ln_s");
+            above = link;
+        }
+        let mode = direct.statns(&above).expect("statns").st_mode & 0o7777;
+        let kept = if call == "cp_a" { 0o2751 } else { 0o751 };
+        assert_eq!(mode, kept, "{call}");
+        direct.rm_rf(&copy).expect("rm_rf");
+    }
+}
+
+#[test]
 fn readdir_tells_the_same_in_one_reply_and_in_parts() {
     let mut direct = Direct::mounted();
     direct.mkdir("/many").expect("mkdir");

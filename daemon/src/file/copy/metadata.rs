@@ -30,6 +30,12 @@ impl Metadata {
         }
     }
 
+    /// What its attributes take.
+    pub(super) fn memory(&self) -> usize {
+        let attribute = |(name, value): &Attribute| name.len() + value.len();
+        self.xattrs.iter().map(attribute).sum()
+    }
+
     /// Gives it to a copy: owner, mode, attributes and times. Regular files and
     /// directories must be held by more than a handle.
     pub(super) fn give(&self, file: &impl AsFd) -> nix::Result<()> {

@@ -4,9 +4,9 @@
 //! that is in the target already leads anywhere else.
 
 use std::collections::HashMap;
-use std::ffi::{CString, OsStr};
+use std::ffi::OsStr;
 use std::fs::File;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 
 use nix::errno::Errno;
@@ -19,10 +19,11 @@ use super::data;
 use super::metadata::Metadata;
 use crate::guest::{Guest, Place, file_type, reopen};
 use crate::relative::{is_inside, split};
-use crate::walk::{Entry, Walk};
+use crate::walk::{Descent, Entry, Walk};
 
-/// Directories of the target that are kept open for the files that follow.
-const OPEN_DIRECTORIES: usize = 64;
+/// How much memory may hold what is known of files with several names, and of
+/// directories that are not finished.
+const KEPT_MAX: usize = 256 << 20;
 
 /// How to copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,24 +61,14 @@ pub(super) fn copy(guest: &Guest, src: &GuestPath, dest: &GuestPath, how: How) -
         require_no_slash(&target)?;
     }
     let place = refuse_itself(guest, src, &source, &stat, &target)?;
-    let mut copier = Copier {
-        how,
-        top: place.dir,
-        open: HashMap::new(),
-        directories: Vec::new(),
-        linked: HashMap::new(),
-    };
     let name = place.name.as_bytes().to_vec();
+    let link_there = place
+        .stat()
+        .is_ok_and(|link| file_type(&link) == SFlag::S_IFLNK);
+    let mut copier = Copier::new(how, place.dir)?;
     if !is_dir {
         // A link to a file stays, and the file gets the data.
-        if file_type(&stat) == SFlag::S_IFREG
-            && let Ok(link) = fstatat(
-                &copier.top,
-                place.name.as_os_str(),
-                AtFlags::AT_SYMLINK_NOFOLLOW,
-            )
-            && file_type(&link) == SFlag::S_IFLNK
-        {
+        if file_type(&stat) == SFlag::S_IFREG && link_there {
             let flags = OFlag::O_WRONLY | OFlag::O_TRUNC;
             let to = guest.open_regular(&target, flags)?;
             let from = reopen(&source, OFlag::O_RDONLY).context(src)?;
@@ -94,15 +85,42 @@ struct Copier {
     how: How,
     /// The directory that holds the target.
     top: OwnedFd,
-    /// Directories by their path below it.
-    open: HashMap<Vec<u8>, OwnedFd>,
-    /// Directories that may still get entries, the outermost first.
-    directories: Vec<(Vec<u8>, Metadata)>,
+    /// The directory of the target that gets entries at present.
+    target: Descent,
+    /// Its path below the top.
+    path: Vec<u8>,
+    /// The directories down to there, the outermost first.
+    levels: Vec<Level>,
     /// The first copies of files that have several names.
     linked: HashMap<(u64, u64), Vec<u8>>,
+    /// The directory of the last of them that got another name.
+    linked_in: Option<(Vec<u8>, OwnedFd)>,
+    /// What of this is not of a fixed size.
+    kept: usize,
+}
+
+/// A directory of the target that may still get entries.
+struct Level {
+    /// Length of the path of the directory that holds it.
+    above: usize,
+    /// What it is given at the end.
+    metadata: Option<Metadata>,
 }
 
 impl Copier {
+    fn new(how: How, top: OwnedFd) -> Result<Self> {
+        Ok(Self {
+            how,
+            target: Descent::new(top.try_clone()?),
+            top,
+            path: Vec::new(),
+            levels: Vec::new(),
+            linked: HashMap::new(),
+            linked_in: None,
+            kept: 0,
+        })
+    }
+
     /// Copies everything below a directory whose copy is at `base`.
     fn below(&mut self, source: &OwnedFd, base: &[u8], src: &GuestPath) -> Result<()> {
         let mut walk = Walk::new(source).context(src)?;
@@ -139,8 +157,7 @@ impl Copier {
         }
         let (from, stat) = entry.open_regular()?;
         self.regular(&from, &stat, path)?;
-        self.remember(&stat, path);
-        Ok(())
+        self.remember(&stat, path)
     }
 
     /// Copies one file, of any kind, to `path`; of a directory, itself alone.
@@ -158,8 +175,7 @@ impl Copier {
         } else {
             self.special(source, stat, path)?;
         }
-        self.remember(stat, path);
-        Ok(())
+        self.remember(stat, path)
     }
 
     /// Whether hard links are kept, and this file has several.
@@ -179,15 +195,28 @@ impl Copier {
         self.link(&first, path).map(|()| true)
     }
 
-    fn remember(&mut self, stat: &FileStat, path: &[u8]) {
+    fn remember(&mut self, stat: &FileStat, path: &[u8]) -> Result<()> {
         if self.keeps_links(stat) {
+            self.keep_in_memory(path.len())?;
             self.linked.insert(identity(stat), path.to_vec());
         }
+        Ok(())
+    }
+
+    fn keep_in_memory(&mut self, bytes: usize) -> Result<()> {
+        self.kept += bytes;
+        if self.kept > KEPT_MAX {
+            let message = format!(
+                "to keep links and attributes of such a tree takes more than {KEPT_MAX} bytes"
+            );
+            return Err(Error::with_errno(Errno::E2BIG, message));
+        }
+        Ok(())
     }
 
     fn directory(&mut self, source: &OwnedFd, stat: &FileStat, path: &[u8]) -> Result<()> {
-        let (dir, name) = split(path);
-        let parent = self.parent(dir)?;
+        let name = split(path).1;
+        let parent = self.target.here();
         let mode = Mode::from_bits_truncate(stat.st_mode & 0o1777);
         match mkdirat(parent, name, mode) {
             Ok(()) => {}
@@ -202,17 +231,22 @@ impl Copier {
             }
             Err(errno) => return Err(errno.into()),
         }
-        if self.how == How::Archive {
-            self.directories
-                .push((path.to_vec(), Metadata::of(source, stat)));
-        }
+        let metadata = (self.how == How::Archive).then(|| Metadata::of(source, stat));
+        self.keep_in_memory(metadata.as_ref().map_or(0, Metadata::memory))?;
+        self.target.enter(name)?;
+        self.levels.push(Level {
+            above: self.path.len(),
+            metadata,
+        });
+        self.path.clear();
+        self.path.extend_from_slice(path);
         Ok(())
     }
 
     fn regular(&mut self, from: &File, stat: &FileStat, path: &[u8]) -> Result<()> {
         let archive = self.how == How::Archive;
-        let (dir, name) = split(path);
-        let parent = self.parent(dir)?;
+        let name = split(path).1;
+        let parent = self.target.here();
         // Nobody else gets at the data before the owner is right.
         let mode = Mode::from_bits_truncate(stat.st_mode & if archive { 0o700 } else { 0o777 });
         let to = match create(parent, name, mode) {
@@ -231,8 +265,8 @@ impl Copier {
         if self.how == How::File {
             return Err(Error::with_errno(Errno::EINVAL, "not a regular file"));
         }
-        let (dir, name) = split(path);
-        let parent = self.parent(dir)?;
+        let name = split(path).1;
+        let parent = self.target.here();
         if let Ok(there) = fstatat(parent, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
             make_way(parent, name, &there)?;
         }
@@ -250,19 +284,18 @@ impl Copier {
 
     fn link(&mut self, first: &[u8], path: &[u8]) -> Result<()> {
         let (dir, first_name) = split(first);
-        let from = self.parent(dir)?.try_clone()?;
-        let (dir, name) = split(path);
-        let parent = self.parent(dir)?;
+        let from = match self.linked_in.take() {
+            Some((found, fd)) if found == dir => fd,
+            _ => open_below(&self.top, dir)?,
+        };
+        let name = split(path).1;
+        let parent = self.target.here();
         if let Ok(there) = fstatat(parent, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
             make_way(parent, name, &there)?;
         }
-        Ok(linkat(
-            &from,
-            first_name,
-            parent,
-            name,
-            LinkatFlags::empty(),
-        )?)
+        linkat(&from, first_name, parent, name, LinkatFlags::empty())?;
+        self.linked_in = Some((dir.to_vec(), from));
+        Ok(())
     }
 
     /// Gives a copy the metadata of its original, if that is asked for.
@@ -273,55 +306,40 @@ impl Copier {
         Ok(())
     }
 
-    /// Sets the metadata of the directories that `path` is not in.
+    /// Goes up to the directory that `path` is in, and sets the metadata of those
+    /// that are left.
     fn leave_directories(&mut self, path: &[u8]) -> Result<()> {
-        while let Some((directory, metadata)) = self
-            .directories
-            .pop_if(|(directory, _)| !is_inside(path, directory))
+        while !is_inside(path, &self.path)
+            && let Some(level) = self.levels.pop()
         {
-            let fd = self.parent(&directory)?;
-            metadata
-                .give(fd)
-                .with_context(|| String::from_utf8_lossy(&directory).into_owned())?;
+            if let Some(metadata) = level.metadata {
+                self.kept = self.kept.saturating_sub(metadata.memory());
+                metadata
+                    .give(&self.target.here())
+                    .with_context(|| String::from_utf8_lossy(&self.path).into_owned())?;
+            }
+            self.target.leave()?;
+            self.path.truncate(level.above);
         }
         Ok(())
     }
+}
 
-    /// The copy of a directory, by its path below the top.
-    fn parent(&mut self, path: &[u8]) -> Result<&OwnedFd> {
-        if path.is_empty() {
-            return Ok(&self.top);
-        }
-        if !self.open.contains_key(path) {
-            let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
-            // Mostly the one above was needed to make this one.
-            let (above, name) = split(path);
-            let mut fd = match self.open.get(above) {
-                Some(above) => Some(openat(above, name, flags, Mode::empty())?),
-                None => None,
-            };
-            if fd.is_none() {
-                for part in path.split(|&byte| byte == b'/') {
-                    let name = CString::new(part).map_err(|_| Errno::EINVAL)?;
-                    let at = fd.as_ref().unwrap_or(&self.top);
-                    fd = Some(openat(at, name.as_c_str(), flags, Mode::empty())?);
-                }
-            }
-            if self.open.len() >= OPEN_DIRECTORIES {
-                self.open.clear();
-            }
-            if let Some(fd) = fd {
-                self.open.insert(path.to_vec(), fd);
-            }
-        }
-        self.open
-            .get(path)
-            .ok_or_else(|| Error::from(Errno::ENOENT))
+/// A directory by its path below another, without links.
+fn open_below(top: &OwnedFd, path: &[u8]) -> Result<OwnedFd> {
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+    let mut fd = top.try_clone()?;
+    for name in path
+        .split(|&byte| byte == b'/')
+        .filter(|name| !name.is_empty())
+    {
+        fd = openat(&fd, OsStr::from_bytes(name), flags, Mode::empty())?;
     }
+    Ok(fd)
 }
 
 /// Makes a regular file where nothing is.
-fn create(dir: &OwnedFd, name: &OsStr, mode: Mode) -> nix::Result<File> {
+fn create(dir: BorrowedFd<'_>, name: &OsStr, mode: Mode) -> nix::Result<File> {
     let flags =
         OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     openat(dir, name, flags, mode).map(File::from)
@@ -329,7 +347,12 @@ fn create(dir: &OwnedFd, name: &OsStr, mode: Mode) -> nix::Result<File> {
 
 /// Empties the file that gets the data of a copy. `None` once what was there is
 /// gone, because it is no regular file or, for an archive, has other names as well.
-fn existing(dir: &OwnedFd, name: &OsStr, source: &FileStat, archive: bool) -> Result<Option<File>> {
+fn existing(
+    dir: BorrowedFd<'_>,
+    name: &OsStr,
+    source: &FileStat,
+    archive: bool,
+) -> Result<Option<File>> {
     // Opened by its handle, so that it is still a regular file then.
     let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let handle = openat(dir, name, flags, Mode::empty())?;
@@ -349,7 +372,7 @@ fn existing(dir: &OwnedFd, name: &OsStr, source: &FileStat, archive: bool) -> Re
 }
 
 /// Removes what a copy replaces.
-fn make_way(dir: &OwnedFd, name: &OsStr, there: &FileStat) -> Result<()> {
+fn make_way(dir: BorrowedFd<'_>, name: &OsStr, there: &FileStat) -> Result<()> {
     if file_type(there) == SFlag::S_IFDIR {
         return Err(Error::with_errno(
             Errno::EISDIR,
