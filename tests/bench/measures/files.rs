@@ -37,6 +37,10 @@ pub(super) fn measures() -> Vec<Measure> {
         }),
         call("cp", |client| client.cp("/small", "/work/copy")),
         call("cp_a", |client| client.cp_a("/small", "/work/copy")),
+        call("cp_r and rm_rf of 5 files", |client| {
+            client.cp_r("/branch/d0", "/work/tree")?;
+            client.rm_rf("/work/tree")
+        }),
         call("cp_r and rm_rf of 20 files", |client| {
             client.cp_r("/branch", "/work/tree")?;
             client.rm_rf("/work/tree")
