@@ -6,7 +6,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use protocol::api::Mke2fsOptions;
 use protocol::{Error, Result};
 
-use super::superblock;
+use super::{not_negative, superblock};
 use crate::devices::Devices;
 
 /// Options with a number.
@@ -160,13 +160,6 @@ pub(super) fn require_ext(fstype: &str) -> Result<()> {
             "{fstype}: not a valid extended filesystem type"
         )))
     }
-}
-
-pub(super) fn not_negative(name: &str, value: i64) -> Result<String> {
-    if value < 0 {
-        return Err(Error::invalid(format!("{name} must be >= 0")));
-    }
-    Ok(value.to_string())
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ use protocol::{Context, Device, Error, Result};
 use super::mke2fs::{
     counts, extended, features, journal_option, journal_place, require_ext, words,
 };
-use super::{labels, mke2fs, superblock};
+use super::{labels, not_negative, superblock};
 use crate::block::ioctl;
 use crate::block::wipe;
 use crate::command::Command;
@@ -139,7 +139,7 @@ impl MkfsActions for Daemon {
         }
         let blocks = options
             .blockscount
-            .map(|count| mke2fs::not_negative("blockscount", count))
+            .map(|count| not_negative("blockscount", count))
             .transpose()?;
         wipe::prepare(&device);
         command

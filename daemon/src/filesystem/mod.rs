@@ -22,3 +22,13 @@ pub(crate) mod superblock;
 mod upkeep;
 mod volumes;
 mod xfs;
+
+use protocol::{Error, Result};
+
+/// A number for the option of a program that is never below zero.
+fn not_negative(name: &str, value: i64) -> Result<String> {
+    if value < 0 {
+        return Err(Error::invalid(format!("{name} must be >= 0")));
+    }
+    Ok(value.to_string())
+}

@@ -6,6 +6,8 @@ use std::os::unix::ffi::OsStrExt;
 use protocol::api::Tune2fsOptions;
 use protocol::{Error, Result};
 
+use crate::filesystem::not_negative;
+
 /// The titles of what the guest has chosen, with what begins the line after each.
 const FREE_TEXT: [(&[u8], &[u8]); 2] = [
     (b"Filesystem volume name", b"Last mounted on: "),
@@ -92,13 +94,6 @@ pub(super) fn fields(out: &[u8]) -> Vec<(Vec<u8>, Vec<u8>)> {
         }
     }
     found
-}
-
-fn not_negative(name: &str, value: i64) -> Result<String> {
-    if value < 0 {
-        return Err(Error::invalid(format!("{name} cannot be negative")));
-    }
-    Ok(value.to_string())
 }
 
 #[cfg(test)]
@@ -194,7 +189,7 @@ mod tests {
         };
         assert_eq!(
             settings(&options).unwrap_err().message(),
-            "user cannot be negative"
+            "user must be >= 0"
         );
     }
 }
