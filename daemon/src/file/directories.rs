@@ -306,15 +306,15 @@ fn send_entries(
     out.finish()
 }
 
-/// What `ls` prints. It runs in the directory, so that it needs no path.
+/// What `ls` prints. It runs in the directory, so that it needs no path: one can
+/// be longer than the kernel takes.
 fn long_listing(guest: &Guest, path: &GuestPath, flags: &str) -> Result<Vec<u8>> {
-    let resolved = guest.resolve(path)?;
-    let handle = guest.handle(&resolved)?;
+    let handle = guest.handle(path)?;
     let command = Command::new("ls").arg(flags).stdout_limit(MESSAGE_MAX);
     let out = if file_type(&fstat(&handle).context(path)?) == SFlag::S_IFDIR {
         command.cwd(&handle).run()?
     } else {
-        let place = guest.parent(&resolved)?;
+        let place = guest.parent(&guest.path_of(&handle, path)?)?;
         command.cwd(&place.dir).operands([&place.name]).run()?
     };
     Ok(out.stdout)
