@@ -1,6 +1,6 @@
 //! Trees that are deeper than a path is long, or have very many entries.
 
-use conformance::Direct;
+use conformance::{Direct, DiskSpec};
 use protocol::api::Dirent;
 use protocol::xdr::Decoder;
 
@@ -66,16 +66,55 @@ fn rm_rf_removes_many_entries() {
 
 #[test]
 fn rm_rf_removes_what_it_can() {
-    let mut direct = Direct::mounted();
-    direct.mkdir_p("/d/busy").expect("mkdir_p");
+    let mut direct = Direct::start(&[
+        DiskSpec::Formatted("ext4", 64 << 20),
+        DiskSpec::Formatted("ext4", 64 << 20),
+    ]);
+    direct.mount("/dev/sda", "/").expect("mount");
+    direct.mkdir_p("/d/a/busy").expect("mkdir_p");
     direct.mkdir_p("/d/other").expect("mkdir_p");
     direct.fill_dir("/d", 100).expect("fill_dir");
+    direct.fill_dir("/d/a", 100).expect("fill_dir");
     // A mount point cannot be removed.
-    direct
-        .mount_options("", "/dev/sda", "/d/busy")
-        .expect("mount");
-    let error = direct.rm_rf("/d/busy").expect_err("a mount point");
+    direct.mount("/dev/sdb", "/d/a/busy").expect("mount");
+    direct.touch("/d/a/busy/file").expect("touch");
+    let error = direct.rm_rf("/d").expect_err("a mount point");
     assert_eq!(error.errno(), "EBUSY");
+    let mut left = Vec::new();
+    direct.find0("/d", &mut left).expect("find0");
+    assert_eq!(left, b"/a\0/a/busy\0");
+}
+
+#[test]
+fn a_directory_is_not_copied_into_itself_wherever_it_is_mounted() {
+    let mut direct = Direct::mounted();
+    direct.mkdir_p("/d/mounted").expect("mkdir_p");
+    direct.mkdir("/again").expect("mkdir");
+    for place in ["/d/mounted", "/again"] {
+        direct.mount("/dev/sda", place).expect("mount");
+    }
+    for target in ["/d/x", "/again/d/x", "/d/mounted/x", "/again/d/mounted/x"] {
+        let error = direct.cp_a("/d", target).expect_err(target);
+        assert_eq!(error.errno(), "EINVAL", "{target}");
+    }
+    direct
+        .umount("/d/mounted", &Default::default())
+        .expect("umount");
+    direct.cp_a("/d", "/again/x").expect("cp_a");
+    assert!(
+        direct
+            .is_dir("/x/mounted", &Default::default())
+            .expect("is_dir")
+    );
+}
+
+#[test]
+fn a_directory_is_listed_however_long_its_path_is() {
+    let mut direct = Direct::mounted();
+    deep_tree(&mut direct);
+    let last = format!("/end{}", CHAINS - 1);
+    let listing = direct.ll(&last).expect("ll");
+    assert!(String::from_utf8_lossy(&listing).contains("file"));
 }
 
 #[test]

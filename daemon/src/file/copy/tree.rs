@@ -60,7 +60,7 @@ pub(super) fn copy(guest: &Guest, src: &GuestPath, dest: &GuestPath, how: How) -
     if !is_dir {
         require_no_slash(&target)?;
     }
-    let place = refuse_itself(guest, src, &source, &stat, &target)?;
+    let place = refuse_itself(guest, src, &stat, &target)?;
     let name = place.name.as_bytes().to_vec();
     let link_there = place
         .stat()
@@ -387,7 +387,6 @@ fn make_way(dir: BorrowedFd<'_>, name: &OsStr, there: &FileStat) -> Result<()> {
 fn refuse_itself(
     guest: &Guest,
     src: &GuestPath,
-    source: &OwnedFd,
     stat: &FileStat,
     target: &GuestPath,
 ) -> Result<Place> {
@@ -406,18 +405,33 @@ fn refuse_itself(
     if file_type(stat) != SFlag::S_IFDIR {
         return Ok(place);
     }
-    let whole = guest.path_of(source, src)?.into_bytes();
-    let inside = there
-        .and_then(|_| guest.resolve(target))
-        .or_else(|_| guest.path_of(&place.dir, target))
-        .is_ok_and(|path| whole == b"/" || is_inside(path.as_bytes(), &whole));
-    if inside {
+    if is_below(&place.dir, stat).context(target)? {
         return Err(Error::with_errno(
             Errno::EINVAL,
             format!("cannot copy a directory, '{src}', into itself, '{target}'"),
         ));
     }
     Ok(place)
+}
+
+/// Whether a directory is, or is below, the one that `above` describes: by what they are and not
+/// by their paths, since a filesystem can be mounted in several places.
+fn is_below(directory: &OwnedFd, above: &FileStat) -> nix::Result<bool> {
+    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+    let mut here = openat(directory, ".", flags, Mode::empty())?;
+    let mut this = fstat(&here)?;
+    loop {
+        if identity(&this) == identity(above) {
+            return Ok(true);
+        }
+        here = openat(&here, "..", flags, Mode::empty())?;
+        let up = fstat(&here)?;
+        // Only the uppermost directory is above itself.
+        if identity(&up) == identity(&this) {
+            return Ok(false);
+        }
+        this = up;
+    }
 }
 
 /// Refuses what is, or as a link leads to, the very file that it would replace:
