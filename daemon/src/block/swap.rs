@@ -35,7 +35,11 @@ impl SwapActions for Daemon {
 
     fn swapoff_device(&mut self, device: Device) -> Result<()> {
         let area = self.devices.open(&device, OFlag::O_RDONLY)?;
-        ioctl::swap_off(&area).context(device)
+        ioctl::swap_off(&area).context(device)?;
+        drop(area);
+        // The kernel has closed what it wrote to, for which udev looks at it again.
+        udev::settle();
+        Ok(())
     }
 
     fn swapon_file(&mut self, file: GuestPath) -> Result<()> {

@@ -38,33 +38,33 @@ impl AttributesActions for Daemon {
     fn setxattr(&mut self, xattr: &[u8], val: &[u8], vallen: i32, path: GuestPath) -> Result<()> {
         let value = checked_value(val, vallen)?;
         let handle = self.guest.handle(&path)?;
-        xattr::set(&handle, xattr, value).context("setxattr")
+        xattr::set(&handle, xattr, value).context(&path)
     }
 
     fn lsetxattr(&mut self, xattr: &[u8], val: &[u8], vallen: i32, path: GuestPath) -> Result<()> {
         let value = checked_value(val, vallen)?;
         let handle = self.guest.handle_nofollow(&path)?;
-        xattr::set(&handle, xattr, value).context("setxattr")
+        xattr::set(&handle, xattr, value).context(&path)
     }
 
     fn removexattr(&mut self, xattr: &[u8], path: GuestPath) -> Result<()> {
         let handle = self.guest.handle(&path)?;
-        xattr::remove(&handle, xattr).context("removexattr")
+        xattr::remove(&handle, xattr).context(&path)
     }
 
     fn lremovexattr(&mut self, xattr: &[u8], path: GuestPath) -> Result<()> {
         let handle = self.guest.handle_nofollow(&path)?;
-        xattr::remove(&handle, xattr).context("removexattr")
+        xattr::remove(&handle, xattr).context(&path)
     }
 
     fn getxattr(&mut self, path: GuestPath, name: &[u8]) -> Result<Vec<u8>> {
         let handle = self.guest.handle(&path)?;
-        xattr::get(&handle, name).context("getxattr")
+        xattr::get(&handle, name).context(&path)
     }
 
     fn lgetxattr(&mut self, path: GuestPath, name: &[u8]) -> Result<Vec<u8>> {
         let handle = self.guest.handle_nofollow(&path)?;
-        xattr::get(&handle, name).context("getxattr")
+        xattr::get(&handle, name).context(&path)
     }
 
     fn internal_lxattrlist(&mut self, path: GuestPath, names: Vec<Filename>) -> Result<Vec<Xattr>> {

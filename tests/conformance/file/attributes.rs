@@ -319,3 +319,21 @@ fn lists_of_attributes_are_bounded() {
     let peak = direct.peak_memory();
     assert!(peak < 96 << 20, "{peak} bytes");
 }
+
+#[test]
+fn errors_name_the_file() {
+    let mut direct = Direct::mounted();
+    direct.touch("/file").expect("touch");
+    direct.ln_s("/file", "/link").expect("ln_s");
+    for (result, path) in [
+        (direct.getxattr("/file", "user.none").map(drop), "/file"),
+        (direct.lgetxattr("/link", "trusted.none").map(drop), "/link"),
+        (direct.removexattr("user.none", "/file"), "/file"),
+        (direct.lremovexattr("trusted.none", "/link"), "/link"),
+        (direct.setxattr("none", "value", 5, "/file"), "/file"),
+        (direct.lsetxattr("user.none", "value", 5, "/link"), "/link"),
+    ] {
+        let message = result.expect_err("an error").to_string();
+        assert!(message.contains(&format!("{path}: ")), "{message}");
+    }
+}

@@ -1,6 +1,7 @@
 //! Attributes and generations of files, with the letters of chattr(1).
 
 use std::fs::File;
+use std::io;
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
@@ -72,7 +73,8 @@ pub(super) fn change(guest: &Guest, path: &GuestPath, letters: &str, clear: bool
         wanted &= !DIRSYNC;
     }
     ioctl_setflags(&file, IFlags::from_bits_retain(wanted))
-        .map_err(|error| refusal(Errno::from_raw(error.raw_os_error()), path))
+        .map_err(io::Error::from)
+        .context(path)
 }
 
 /// The generation of a file's inode.
@@ -84,7 +86,7 @@ pub(super) fn generation(guest: &Guest, path: &GuestPath) -> Result<i64> {
     let (file, _) = open(guest, path)?;
     ioctl::generation(&file)
         .map(i64::from)
-        .map_err(|errno| refusal(errno, path))
+        .map_err(|errno| unknown(errno, path))
 }
 
 /// Sets the generation of a file's inode.
@@ -97,7 +99,7 @@ pub(super) fn set_generation(guest: &Guest, path: &GuestPath, generation: i64) -
     let generation = u32::try_from(generation)
         .map_err(|_| Error::invalid(format!("{generation}: generation must fit in 32 bits")))?;
     let (file, _) = open(guest, path)?;
-    ioctl::set_generation(&file, generation).map_err(|errno| refusal(errno, path))
+    ioctl::set_generation(&file, generation).map_err(|errno| unknown(errno, path))
 }
 
 /// Opens a file or directory. For anything else, the answer would be that of a driver.
@@ -106,7 +108,7 @@ fn open(guest: &Guest, path: &GuestPath) -> Result<(File, SFlag)> {
     let kind = file_type(&fstat(&handle).context(path)?);
     match kind {
         SFlag::S_IFREG | SFlag::S_IFDIR => {
-            let file = reopen(&handle, OFlag::O_RDONLY | OFlag::O_NONBLOCK).context(path)?;
+            let file = reopen(&handle, OFlag::O_RDONLY).context(path)?;
             Ok((file, kind))
         }
         _ => Err(Error::os(Errno::EOPNOTSUPP, path)),
@@ -116,13 +118,14 @@ fn open(guest: &Guest, path: &GuestPath) -> Result<(File, SFlag)> {
 fn flags(file: &File, path: &GuestPath) -> Result<u32> {
     ioctl_getflags(file)
         .map(|flags| flags.bits())
-        .map_err(|error| refusal(Errno::from_raw(error.raw_os_error()), path))
+        .map_err(|error| unknown(Errno::from_raw(error.raw_os_error()), path))
 }
 
-/// A filesystem that does not know a request at all has its own errno for that.
-fn refusal(errno: Errno, path: &GuestPath) -> Error {
+/// The error of a request that cannot be wrong but in that the filesystem does not know it. FUSE's
+/// have their own word for that.
+fn unknown(errno: Errno, path: &GuestPath) -> Error {
     match errno {
-        Errno::ENOTTY => Error::os(Errno::EOPNOTSUPP, path),
+        Errno::ENOTTY | Errno::EINVAL => Error::os(Errno::EOPNOTSUPP, path),
         _ => Error::os(errno, path),
     }
 }
@@ -196,9 +199,11 @@ mod tests {
     #[test]
     fn a_filesystem_that_knows_no_attributes_does_not_support_them() {
         let path = GuestPath::new("/f").unwrap();
-        let error = refusal(Errno::ENOTTY, &path);
-        assert_eq!(error.message(), "/f: Operation not supported");
-        assert_eq!(error.errno(), Some(Errno::EOPNOTSUPP));
-        assert_eq!(refusal(Errno::EROFS, &path).errno(), Some(Errno::EROFS));
+        for errno in [Errno::ENOTTY, Errno::EINVAL] {
+            let error = unknown(errno, &path);
+            assert_eq!(error.message(), "/f: Operation not supported");
+            assert_eq!(error.errno(), Some(Errno::EOPNOTSUPP));
+        }
+        assert_eq!(unknown(Errno::EROFS, &path).errno(), Some(Errno::EROFS));
     }
 }
