@@ -130,7 +130,7 @@ impl PartitionActions for Daemon {
 
     fn part_get_mbr_id(&mut self, device: Device, partnum: i32) -> Result<i32> {
         let number = part_number(partnum)?;
-        let table = self.table(&device)?.ok_or_else(|| no_mbr(&device))?;
+        let table = self.mbr(&device)?;
         Ok(i32::from(table.mbr_entry(&device, number)?.kind))
     }
 
@@ -142,7 +142,7 @@ impl PartitionActions for Daemon {
                 format!("{idbyte}: the type of a partition is a number from 0 to 255"),
             )
         })?;
-        let table = self.table(&device)?.ok_or_else(|| no_mbr(&device))?;
+        let table = self.mbr(&device)?;
         let entry = table.mbr_entry(&device, number)?;
         if entry.role == Role::Extended && !EXTENDED.contains(&kind) && table.has_logical() {
             return Err(Error::with_errno(
@@ -201,6 +201,15 @@ impl Daemon {
     pub(super) fn table(&self, device: &Device) -> Result<Option<Table>> {
         let disk = self.devices.open(device, OFlag::O_RDONLY)?;
         Table::read(&self.workers, device, &disk).context(device)
+    }
+
+    /// The table of a disk, whose partitions may have types of an MBR.
+    fn mbr(&self, device: &Device) -> Result<Table> {
+        let table = match self.table(device)? {
+            None => Table::without_its_gpt(device)?,
+            table => table,
+        };
+        table.ok_or_else(|| no_mbr(device))
     }
 
     /// The kind of partition table that a disk has.

@@ -20,6 +20,8 @@ const SECTOR: u64 = 512;
 
 /// In an MBR: the partition to boot from.
 const ACTIVE: u64 = 0x80;
+/// The type of a partition that stands for the whole of a GPT.
+const PROTECTIVE: u8 = 0xee;
 /// The type of a partition with more files for booting.
 const EXTENDED_BOOT: u8 = 0xea;
 
@@ -112,6 +114,19 @@ impl Table {
             }
             None => sfdisk::read(device),
         }
+    }
+
+    /// An MBR that has a partition for a GPT, but no GPT; `None` if the disk holds anything else.
+    /// To libblkid and parted these are the remains of a GPT.
+    ///
+    /// # Errors
+    ///
+    /// When sfdisk cannot be run, or prints something else.
+    pub(crate) fn without_its_gpt(device: &Device) -> Result<Option<Self>> {
+        Ok(sfdisk::read_as_told(device)?.filter(|table| match table {
+            Self::Mbr { entries, .. } => entries.iter().any(|entry| entry.kind == PROTECTIVE),
+            Self::Gpt { .. } => false,
+        }))
     }
 
     fn of_entries(found: &[TableEntry]) -> Option<Self> {

@@ -24,6 +24,15 @@ pub(super) fn read(device: &Device) -> Result<Option<Table>> {
     if !Listing::read(device).is_ok_and(|listing| matches!(&*listing.kind, "msdos" | "gpt")) {
         return Ok(None);
     }
+    read_as_told(device)
+}
+
+/// The same, where something else may look like a table.
+///
+/// # Errors
+///
+/// As for [`read`].
+pub(super) fn read_as_told(device: &Device) -> Result<Option<Table>> {
     let output = Command::new("sfdisk")
         .arg("--json")
         .operands([device.path()])
