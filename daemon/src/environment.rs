@@ -1,7 +1,8 @@
 //! The process environment of the daemon and of the programs that it runs.
 //!
 //! The appliance's init starts the daemon with next to no environment, and a
-//! person who debugs it with all of theirs; programs get the same in both cases.
+//! person who debugs it with all of theirs; what changes how programs behave is
+//! the same in both cases.
 //! The daemon's own environment is never written to: that is not safe once a
 //! library has threads.
 

@@ -153,13 +153,8 @@ impl LvmQueryActions for Daemon {
     }
 
     fn lvm_canonical_lv_name(&mut self, lvname: &str) -> Result<Device> {
-        if !lvname.starts_with("/dev/") {
-            return Err(Error::with_errno(
-                Errno::EINVAL,
-                format!("{lvname}: not a device name"),
-            ));
-        }
-        canonical(&Device::new(lvname))?.ok_or_else(|| {
+        let device = self.devices.translate(lvname)?;
+        canonical(&device)?.ok_or_else(|| {
             Error::with_errno(Errno::EINVAL, format!("{lvname}: not a logical volume"))
         })
     }

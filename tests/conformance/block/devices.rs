@@ -126,3 +126,19 @@ fn what_programs_say_has_the_names_of_callers() {
     let listing = direct.sfdisk_l(large).expect("sfdisk_l").to_string();
     assert!(listing.starts_with("Disk /dev/sda: 8 MiB"), "{listing}");
 }
+
+/// Also where a name is not checked before the call is made.
+#[test]
+fn names_of_devices_do_not_lead_out_of_their_directory() {
+    let mut direct = Direct::start(&[DiskSpec::Blank(SIZE)]);
+    for name in [
+        "/dev/../etc/passwd",
+        "/dev/disk/../../etc",
+        "/etc/passwd",
+        "",
+    ] {
+        let error = direct.lvm_canonical_lv_name(name).expect_err(name);
+        assert_eq!(error.errno(), "EINVAL", "{error}");
+        assert!(error.to_string().contains("device name"), "{error}");
+    }
+}
