@@ -45,6 +45,14 @@ impl Error {
         self
     }
 
+    /// Says something else in place of a text, wherever that is in the message.
+    #[must_use]
+    pub fn replacing(mut self, text: &str, other: &str) -> Self {
+        self.message = self.message.replace(text, other);
+        self.said = self.said.map(|said| said.replace(text, other).into());
+        self
+    }
+
     /// Changes the words of a program in the message, if there are any.
     #[must_use]
     pub fn map_said(mut self, change: impl FnOnce(&str) -> String) -> Self {
@@ -207,6 +215,11 @@ mod tests {
         let error = Err::<(), _>(error).context("/dev/a").unwrap_err();
         let changed = error.map_said(|said| said.replace("/dev/a", "/dev/b"));
         assert_eq!(changed.message(), "/dev/a: cannot open /dev/b");
+        let error = Error::new("x: on /tmp/1").repeating("on /tmp/1");
+        let changed = error
+            .replacing("/tmp/1", "/dev/a")
+            .map_said(|said| said.replace("/dev/a", "/dev/b"));
+        assert_eq!(changed.message(), "x: on /dev/b");
         let same = Error::new("/dev/a").map_said(|_| String::new());
         assert_eq!(same.message(), "/dev/a");
     }

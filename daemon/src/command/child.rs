@@ -167,8 +167,9 @@ impl Child {
     }
 
     /// Feeds `input` and takes all output, whatever the order in which the
-    /// program wants it.
-    pub(super) fn communicate(&mut self, input: &[u8], limit: usize) -> Result<Vec<u8>> {
+    /// program wants it. What is over the limit is an error, or with `cut`, thrown
+    /// away.
+    pub(super) fn communicate(&mut self, input: &[u8], limit: usize, cut: bool) -> Result<Vec<u8>> {
         let mut output = Vec::new();
         let mut input = input;
         let mut block = vec![0; BLOCK];
@@ -181,13 +182,15 @@ impl Child {
                 .context(&self.name)?;
             if ready.stdout {
                 let n = self.take_stdout(&mut block).context(&self.name)?;
-                if output.len() + n.unwrap_or(0) > limit {
+                let n = n.unwrap_or(0);
+                let room = limit.saturating_sub(output.len());
+                if n > room && !cut {
                     return Err(Error::with_errno(
                         Errno::E2BIG,
                         format!("{}: printed more than {limit} bytes", self.name),
                     ));
                 }
-                output.extend_from_slice(block.get(..n.unwrap_or(0)).unwrap_or_default());
+                output.extend_from_slice(block.get(..n.min(room)).unwrap_or_default());
             }
             if ready.stdin {
                 match self.give_stdin(input) {

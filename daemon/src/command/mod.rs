@@ -53,6 +53,7 @@ pub struct Command {
     stdin: Stdin,
     fold_stderr: bool,
     stdout_limit: usize,
+    stdout_cut: bool,
     memory_limit: Option<u64>,
     status_in_error: bool,
     failure: Option<Error>,
@@ -86,6 +87,14 @@ impl Output {
     pub fn failure(&self, program: &str) -> Error {
         exit_error(program, self, false)
     }
+
+    /// The same of a program that says on stdout what is wrong.
+    pub fn failure_on_stdout(&self, program: &str) -> Error {
+        match String::from_utf8_lossy(&self.stdout).trim() {
+            "" => self.failure(program),
+            said => Error::new(said).repeating(said),
+        }
+    }
 }
 
 impl Command {
@@ -100,6 +109,7 @@ impl Command {
             stdin: Stdin::Null,
             fold_stderr: false,
             stdout_limit: STDOUT_LIMIT,
+            stdout_cut: false,
             memory_limit: None,
             status_in_error: false,
             failure: None,
@@ -197,6 +207,16 @@ impl Command {
         self
     }
 
+    /// How much is kept of what the program prints; the rest is thrown away. For
+    /// repairs, which may say something of each file, and must not be ended in the
+    /// middle.
+    #[must_use]
+    pub fn stdout_beginning(mut self, bytes: usize) -> Self {
+        self.stdout_limit = bytes;
+        self.stdout_cut = true;
+        self
+    }
+
     /// How much memory the program, and each that it starts, may use: for those
     /// that take as much as the guest's data want them to.
     #[must_use]
@@ -235,7 +255,7 @@ impl Command {
     ///
     /// As for [`Command::output`].
     pub fn status(self) -> Result<i32> {
-        self.output().map(|output| output.code)
+        self.stdout_beginning(0).output().map(|output| output.code)
     }
 
     /// Runs the program to its end, whatever its exit status.
@@ -245,7 +265,7 @@ impl Command {
     /// ENOENT if there is no such program; when it was killed by a signal; E2BIG
     /// when it printed more than the bound.
     pub fn output(mut self) -> Result<Output> {
-        let limit = self.stdout_limit;
+        let (limit, cut) = (self.stdout_limit, self.stdout_cut);
         let stdin = std::mem::replace(&mut self.stdin, Stdin::Null);
         let bytes = match stdin {
             Stdin::Bytes(bytes) => Some(bytes),
@@ -255,7 +275,7 @@ impl Command {
             }
         };
         let mut child = self.start(bytes.is_some())?;
-        let stdout = child.communicate(bytes.as_deref().unwrap_or_default(), limit)?;
+        let stdout = child.communicate(bytes.as_deref().unwrap_or_default(), limit, cut)?;
         child.finish_with(stdout)
     }
 

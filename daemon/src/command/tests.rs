@@ -114,6 +114,15 @@ fn too_much_output_ends_the_program() {
 }
 
 #[test]
+fn what_is_printed_after_the_beginning_is_thrown_away() {
+    let long = || sh("head -c 1000000 /dev/zero; echo end >&2; exit 3");
+    let output = long().stdout_beginning(100).output().unwrap();
+    assert_eq!((output.code, output.stdout.len()), (3, 100));
+    assert_eq!(output.message(), "end");
+    assert_eq!(long().stdout_limit(100).status().unwrap(), 3);
+}
+
+#[test]
 fn a_program_gets_no_more_memory_than_its_limit() {
     let most = 64 << 20;
     let within = sh("head -c 1000000 /dev/zero | sort | wc -c");

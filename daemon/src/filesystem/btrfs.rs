@@ -11,7 +11,7 @@ use protocol::api::{
 };
 use protocol::{Context, Device, Error, GuestPath, Result};
 
-use crate::command::Command;
+use crate::command::{Command, STDERR_LIMIT};
 use crate::daemon::Daemon;
 use crate::guest::{View, file_type};
 
@@ -123,7 +123,12 @@ impl BtrfsActions for Daemon {
         if options.repair == Some(true) {
             command = command.arg("--repair");
         }
-        command.arg(device.path()).run().context(device).map(drop)
+        command
+            .arg(device.path())
+            .stdout_beginning(STDERR_LIMIT)
+            .run()
+            .context(device)
+            .map(drop)
     }
 
     fn btrfs_image(
@@ -156,6 +161,7 @@ impl BtrfsActions for Daemon {
         Command::new("btrfs")
             .args(["rescue", "chunk-recover", "-y"])
             .arg(device.path())
+            .stdout_beginning(STDERR_LIMIT)
             .run()
             .context(device)
             .map(drop)
@@ -165,13 +171,11 @@ impl BtrfsActions for Daemon {
         let output = Command::new("btrfs")
             .args(["rescue", "super-recover", "-y"])
             .arg(device.path())
+            .stdout_beginning(STDERR_LIMIT)
             .output()?;
         match output.code {
             0 | RECOVERED => Ok(()),
-            code => Err(Error::new(format!(
-                "{device}: {} (btrfs rescue returned {code})",
-                output.message()
-            ))),
+            _ => Err(output.failure("btrfs rescue").about(device)),
         }
     }
 

@@ -77,7 +77,7 @@ impl BtrfsBalanceActions for Daemon {
             UNCORRECTABLE => Err(Error::new(format!(
                 "{path}: there are errors that could not be corrected"
             ))),
-            _ => Err(Error::new(format!("{path}: {}", output.message()))),
+            _ => Err(output.failure("btrfs scrub").about(path)),
         }
     }
 }

@@ -10,7 +10,7 @@ use protocol::api::{E2fsckOptions, ExtActions, SetE2attrsOptions, Tune2fsOptions
 use protocol::{Context, Device, Error, GuestPath, Result};
 
 use super::labels;
-use crate::command::Command;
+use crate::command::{Command, STDERR_LIMIT};
 use crate::daemon::Daemon;
 use crate::guest::View;
 
@@ -154,13 +154,13 @@ fn check(device: &Device, how: Option<&str>) -> Result<()> {
         .operands([device.path()])
         // It writes about problems to either.
         .fold_stderr()
+        .stdout_beginning(STDERR_LIMIT)
         .output()
         .context(device)?;
     if output.code <= CORRECTED {
         return Ok(());
     }
-    let said = String::from_utf8_lossy(&output.stdout);
-    Err(Error::new(format!("{device}: {}", said.trim())))
+    Err(output.failure_on_stdout("e2fsck").about(device))
 }
 
 /// Sets the label of an ext2, ext3 or ext4 filesystem.
@@ -195,6 +195,5 @@ pub(super) fn set_uuid(device: &Device, uuid: &str) -> Result<()> {
     if output.code == 0 {
         return Ok(());
     }
-    let said = String::from_utf8_lossy(&output.stdout);
-    Err(Error::new(format!("{device}: {}", said.trim())))
+    Err(output.failure_on_stdout("tune2fs").about(device))
 }

@@ -281,19 +281,16 @@ fn attach(
     let point = MountPoint::new()?;
     let mounted = mount_program.operands([source, point.path()]).run();
     // The program speaks of where it mounts, the caller of where it is to be.
-    mounted.map_err(|error| {
-        let here = point.path().to_string_lossy();
-        let message = error.message().replace(&*here, &mountpoint.to_string());
-        error.errno().map_or_else(
-            || Error::new(&*message),
-            |errno| Error::with_errno(errno, &*message),
-        )
-    })?;
+    let here = point.path().to_string_lossy();
+    mounted.map_err(|error| error.replacing(&here, &mountpoint.to_string()))?;
     let (top, below) = (stat(point.path())?, fstat(target)?);
     if (top.st_dev, top.st_ino) == (below.st_dev, below.st_ino) {
         // As the kernel says it of a filesystem that is to go on itself.
-        let message = format!("mount: {mountpoint}: {} already mounted", source.display());
-        return Err(Error::new(message));
+        let said = format!("{} already mounted", source.display());
+        return Err(Error::new(&*said)
+            .repeating(&said)
+            .about(mountpoint)
+            .about("mount"));
     }
     let flags = MsFlags::MS_BIND;
     let target = descriptor_path(target);

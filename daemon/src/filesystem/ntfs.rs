@@ -9,7 +9,7 @@ use protocol::api::{
 };
 use protocol::{Context, Device, Error, FileIn, FileOut, Mountable, Progress, Result, Sent};
 
-use crate::command::Command;
+use crate::command::{Command, STDERR_LIMIT};
 use crate::daemon::Daemon;
 use crate::file::archives::{pass_on, send_output};
 
@@ -139,22 +139,24 @@ impl NtfsActions for Daemon {
         if output.code == 0 {
             return Ok(());
         }
-        let said = String::from_utf8_lossy(&output.stdout);
-        Err(Error::new(format!("{device}: {}", said.trim())))
+        Err(output.failure_on_stdout("ntfssecaudit").about(device))
     }
 }
 
 /// Runs a program that says on stdout what is wrong.
 fn run(command: Command) -> Result<()> {
-    let output = command.fold_stderr().output()?;
+    let output = command
+        .fold_stderr()
+        .stdout_beginning(STDERR_LIMIT)
+        .output()?;
     if output.code == 0 {
         return Ok(());
     }
     let said = String::from_utf8_lossy(&output.stdout);
-    Err(Error::new(match complaint(&said) {
-        "" => format!("exit status {}", output.code),
-        complaint => complaint.to_owned(),
-    }))
+    Err(match complaint(&said) {
+        "" => Error::new(format!("exit status {}", output.code)),
+        complaint => Error::new(complaint).repeating(complaint),
+    })
 }
 
 /// What a program says from where it begins to complain, without what it has done before.

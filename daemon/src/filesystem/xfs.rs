@@ -10,7 +10,7 @@ use protocol::api::{XfsActions, XfsAdminOptions, XfsGrowfsOptions, XfsRepairOpti
 use protocol::{Context, Device, DeviceOrPath, Error, GuestPath, Result};
 
 use super::{labels, not_negative};
-use crate::command::Command;
+use crate::command::{Command, STDERR_LIMIT};
 use crate::daemon::Daemon;
 use crate::devices::Devices;
 use crate::guest::View;
@@ -66,6 +66,7 @@ impl XfsActions for Daemon {
                 command.arg("-f").fd_arg(&image)
             }
         };
+        let command = command.stdout_beginning(STDERR_LIMIT);
         let output = command.output().context(&device)?;
         let said = output.message();
         if let Some(needed) = too_little_memory(&said) {

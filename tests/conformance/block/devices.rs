@@ -117,12 +117,16 @@ fn what_programs_say_has_the_names_of_callers() {
             large,
             direct.luks_kill_slot(large, "key", 0),
         ),
+        ("e2fsck_f", large, direct.e2fsck_f(large)),
+        ("set_e2uuid", large, direct.set_e2uuid(large, "random")),
     ] {
         let message = result.expect_err(name).to_string();
         let other = if device == large { small } else { large };
         assert!(message.matches(device).count() > 1, "{name}: {message}");
         assert!(!message.contains(other), "{name}: {message}");
     }
+    let message = direct.mount(large, "/").expect_err("blank").to_string();
+    assert!(message.contains("superblock on /dev/sda"), "{message}");
     let listing = direct.sfdisk_l(large).expect("sfdisk_l").to_string();
     assert!(listing.starts_with("Disk /dev/sda: 8 MiB"), "{listing}");
 }

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::MetadataExt;
 
-use protocol::{Device, Error, Result};
+use protocol::{Device, Result};
 
 use super::Tags;
 use crate::command::Command;
@@ -28,10 +28,7 @@ pub(super) fn tag(device: &Device, tag: &str) -> Result<Option<Vec<u8>>> {
     match output.code {
         0 => Ok(Some(value(output.stdout))),
         NOTHING => Ok(None),
-        code => Err(Error::new(format!(
-            "{device}: {} (blkid returned {code})",
-            output.message()
-        ))),
+        _ => Err(output.failure("blkid").about(device)),
     }
 }
 
