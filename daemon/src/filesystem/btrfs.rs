@@ -1,10 +1,12 @@
 //! Handlers of `idl/filesystem/btrfs.idl`.
 
 use std::fs::File;
+use std::os::fd::OwnedFd;
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use nix::sys::stat::{Mode, SFlag, fstat};
+use nix::unistd::{UnlinkatFlags, unlinkat};
 use protocol::api::{
     BtrfsActions, BtrfsFilesystemDefragmentOptions, BtrfsFilesystemResizeOptions, BtrfsFsckOptions,
     BtrfsImageOptions,
@@ -14,6 +16,7 @@ use protocol::{Context, Device, Error, GuestPath, Result};
 use crate::command::{Command, STDERR_LIMIT};
 use crate::daemon::Daemon;
 use crate::guest::{View, file_type};
+use crate::logging;
 
 /// The exit status of `btrfs rescue super-recover` after it has restored a superblock.
 const RECOVERED: i32 = 2;
@@ -149,12 +152,17 @@ impl BtrfsActions for Daemon {
         if let Some(level @ 0..) = options.compresslevel {
             command = command.arg("-c").arg(level.to_string());
         }
-        command
+        let made = command
             .args(source.iter().map(Device::path))
             .fd_arg(&file)
-            .run()
-            .context(image)
-            .map(drop)
+            .run();
+        // The program would remove what it could not write, but has no name for it.
+        if made.is_err()
+            && let Err(error) = self.remove(&file.into(), &image)
+        {
+            logging::warning(format_args!("btrfs_image: {error}"));
+        }
+        made.context(image).map(drop)
     }
 
     fn btrfs_rescue_chunk_recover(&mut self, device: Device) -> Result<()> {
@@ -203,6 +211,13 @@ impl Daemon {
     pub(super) fn on_mounted(&self, command: Command, path: &GuestPath) -> Result<Vec<u8>> {
         let top = self.top(path)?;
         Ok(command.cwd(&top).arg(".").run().context(path)?.stdout)
+    }
+
+    /// Removes an open file, which `path` led to.
+    fn remove(&self, file: &OwnedFd, path: &GuestPath) -> Result<()> {
+        let place = self.guest.parent(&self.guest.path_of(file, path)?)?;
+        let name = place.name.as_os_str();
+        unlinkat(&place.dir, name, UnlinkatFlags::NoRemoveDir).context(path)
     }
 
     /// A directory of the guest, as a working directory for programs.
