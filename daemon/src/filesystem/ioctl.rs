@@ -183,6 +183,9 @@ pub(super) fn delete_subvolume(parent: &File, name: &OsStr) -> nix::Result<()> {
     unsafe { raw::delete_subvolume(parent.as_raw_fd(), &raw const name) }.map(drop)
 }
 
+/// An item of a tree, and what it holds.
+pub(super) type Item = (Key, Vec<u8>);
+
 /// Some items of a tree from one place to another, beginning with the first; none when there are no
 /// more.
 ///
@@ -194,7 +197,7 @@ pub(super) fn search_tree(
     tree: u64,
     from: Key,
     to: Key,
-) -> nix::Result<Vec<(Key, Vec<u8>)>> {
+) -> nix::Result<Vec<Item>> {
     let mut search = Search {
         tree,
         objects: [from.object, to.object],
@@ -219,7 +222,7 @@ pub(super) fn search_tree(
 }
 
 /// The first of the items that a search found, and what is behind it.
-fn split_item(found: &[u8]) -> Option<((Key, Vec<u8>), &[u8])> {
+fn split_item(found: &[u8]) -> Option<(Item, &[u8])> {
     let (_, rest) = found.split_first_chunk::<8>()?;
     let (object, rest) = rest.split_first_chunk()?;
     let (offset, rest) = rest.split_first_chunk()?;

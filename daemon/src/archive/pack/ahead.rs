@@ -4,11 +4,12 @@
 //! rest: to look at what was opened, read it, close it and send it. In a tree of
 //! many files a thread of its own therefore finds them, a bounded number ahead.
 
-use std::num::NonZero;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, Builder};
 
 use protocol::{Error, Result};
+
+use crate::processors;
 
 /// Files after which a thread is worth its start.
 const FEW: usize = 64;
@@ -41,7 +42,7 @@ pub(super) fn each<T: Find>(
             None => return Ok(()),
         }
     }
-    if thread::available_parallelism().is_ok_and(|count| count > NonZero::<usize>::MIN)
+    if processors::several()
         && let Some(result) = beside(&mut next, &mut visit)
     {
         return result;
