@@ -9,12 +9,14 @@ use std::fmt;
 use std::os::unix::ffi::OsStrExt;
 
 use nix::errno::Errno;
-use nix::sys::stat::{SFlag, fstat};
+use nix::fcntl::{AtFlags, renameat};
+use nix::sys::stat::{SFlag, fstat, fstatat};
 use protocol::{Context, Error, GuestPath, Result};
 
 use crate::command::Command;
-use crate::file::open_directory;
-use crate::guest::{Guest, View, file_type};
+use crate::file::directories::removal::remove_tree;
+use crate::file::{fresh, open_directory};
+use crate::guest::{Guest, Place, View, file_type};
 
 /// How rsync names computers by a prefix; otherwise there is a colon after the computer's name.
 const SCHEME: &[u8] = b"rsync://";
@@ -69,17 +71,69 @@ pub(super) fn copy(guest: &Guest, src: &End<'_>, dest: &End<'_>, how: &How) -> R
         End::Guest(path) => destination(guest, path, &mut command)?,
         End::Remote(remote) => Operand::remote(remote)?,
     };
-    command
+    let copied = command
         .operands([&from.name, &to.name])
         .run()
-        .with_context(|| format!("'{src}' to '{dest}'"))?;
-    Ok(())
+        .with_context(|| format!("'{src}' to '{dest}'"));
+    match to.replaces {
+        Some(link) => link.replace(copied.map(drop)),
+        None => copied.map(drop),
+    }
 }
 
 /// What rsync is told, and what must be there until it has ended.
 struct Operand {
     name: OsString,
     _view: Option<View>,
+    replaces: Option<Link>,
+}
+
+/// A link at the destination that leads to no directory. The copy takes its place, and what it
+/// leads to stays as it is. rsync would do that by itself, but first asks where the link leads.
+struct Link {
+    place: Place,
+    path: GuestPath,
+    /// The name of the copy until then.
+    temporary: OsString,
+}
+
+impl Link {
+    fn new(place: Place, path: &GuestPath) -> Result<Self> {
+        let temporary = fresh::with_random_name(|random| {
+            let name = OsStr::from_bytes(&[b".tmp-", random.as_slice()].concat()).to_owned();
+            match fstatat(&place.dir, name.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW) {
+                Err(Errno::ENOENT) => Ok(name),
+                found => found.and(Err(Errno::EEXIST)),
+            }
+        });
+        Ok(Self {
+            temporary: temporary.context(path)?,
+            place,
+            path: path.clone(),
+        })
+    }
+
+    fn replace(self, copied: Result<()>) -> Result<()> {
+        let Self {
+            place: Place { dir, name },
+            path,
+            temporary,
+        } = self;
+        let made = fstatat(&dir, temporary.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW);
+        let result = copied.and_then(|()| match &made {
+            // There was nothing to be copied.
+            Err(Errno::ENOENT) => Ok(()),
+            Err(errno) => Err(Error::os(*errno, &path)),
+            Ok(stat) if file_type(stat) == SFlag::S_IFDIR => Err(Error::os(Errno::ENOTDIR, &path)),
+            Ok(_) => renameat(&dir, temporary.as_os_str(), &dir, name.as_os_str()).context(&path),
+        });
+        if result.is_err() {
+            let name = temporary;
+            // The other error is the one to report.
+            let _ = remove_tree(Place { dir, name }, &path);
+        }
+        result
+    }
 }
 
 impl Operand {
@@ -87,6 +141,7 @@ impl Operand {
         Ok(Self {
             name: checked(remote)?.to_owned(),
             _view: None,
+            replaces: None,
         })
     }
 
@@ -101,6 +156,7 @@ impl Operand {
             // Joining "" leaves a slash at the end.
             name: command.fd(&view).join(name).into_os_string(),
             _view: Some(view),
+            replaces: None,
         }
     }
 }
@@ -118,30 +174,31 @@ fn source(guest: &Guest, path: &GuestPath, command: &mut Command) -> Result<Oper
     Ok(Operand::inside(command, view, &place.name))
 }
 
-/// Where to copy it. rsync would follow a link of that name, to see whether it is a directory.
+/// Where to copy it.
 fn destination(guest: &Guest, path: &GuestPath, command: &mut Command) -> Result<Operand> {
-    let handle = match guest.handle(path) {
-        Err(error) if error.errno() == Some(Errno::ENOENT) => {
-            let place = guest.parent(path)?;
-            if place.stat().is_ok() {
-                // A link to nowhere.
-                return Err(error);
-            }
-            let view = View::writable(&place.dir)?;
-            let mut operand = Operand::inside(command, view, &place.name);
-            if path.as_bytes().ends_with(b"/") {
-                operand.name.push("/");
-            }
-            return Ok(operand);
+    match guest.handle(path) {
+        Ok(handle) if file_type(&fstat(&handle).context(path)?) == SFlag::S_IFDIR => {
+            return Ok(Operand::contents(command, View::writable(&handle)?));
         }
-        handle => handle?,
-    };
-    if file_type(&fstat(&handle).context(path)?) == SFlag::S_IFDIR {
-        return Ok(Operand::contents(command, View::writable(&handle)?));
+        Err(error) if error.errno() != Some(Errno::ENOENT) => return Err(error),
+        _ => {}
     }
-    let place = guest.parent(&guest.resolve(path)?)?;
+    let place = guest.parent(path)?;
     let view = View::writable(&place.dir)?;
-    Ok(Operand::inside(command, view, &place.name))
+    if place
+        .stat()
+        .is_ok_and(|there| file_type(&there) == SFlag::S_IFLNK)
+    {
+        let link = Link::new(place, path)?;
+        let mut operand = Operand::inside(command, view, &link.temporary);
+        operand.replaces = Some(link);
+        return Ok(operand);
+    }
+    let mut operand = Operand::inside(command, view, &place.name);
+    if path.as_bytes().ends_with(b"/") {
+        operand.name.push("/");
+    }
+    Ok(operand)
 }
 
 /// Fails unless rsync, and the program that it reaches another computer with, see nothing but a
