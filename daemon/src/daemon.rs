@@ -92,6 +92,8 @@ impl DeviceNames for Daemon {
     }
 }
 
+impl protocol::api::Actions for Daemon {}
+
 impl Host for Daemon {
     fn feature_available(&mut self, feature: Feature) -> bool {
         self.features.available(feature)

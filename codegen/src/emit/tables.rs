@@ -162,9 +162,9 @@ fn dispatch(model: &Model) -> TokenStream {
             })
     });
     quote! {
-        /// Every trait that has handlers.
+        /// Every trait that has handlers. Who implements all says so, and is told of each that is
+        /// missing.
         pub trait Actions: #(#bounds +)* Sized {}
-        impl<T: #(#bounds +)* Sized> Actions for T {}
 
         /// Takes a call to its handler and gives back the reply.
         ///

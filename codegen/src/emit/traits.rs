@@ -27,8 +27,9 @@ pub(super) fn module(module: &Module) -> TokenStream {
     let line = format!(" Handlers of `idl/{place}.idl`.");
     let message = format!("the actions of idl/{place}.idl have no handlers");
     let note = format!(
-        "write `impl {name} for Daemon` in daemon/src/{place}.rs; \
-         `cargo xtask stub ACTION` prints a skeleton"
+        "write `impl {name} for Daemon` in daemon/src/{place}.rs, and `mod {};` in the mod.rs beside \
+         it; `cargo xtask stub ACTION` prints a skeleton",
+        module.name
     );
     let actions = module.actions.iter().filter(|action| !action.pending);
     handlers(&name, [&line, &message, &note], &text, actions)

@@ -108,7 +108,7 @@ pub struct AllOptions<'a> {
 #[allow(clippy::missing_errors_doc, clippy::too_many_arguments, clippy::type_complexity)]
 #[diagnostic::on_unimplemented(
     message = "the actions of idl/test/everything.idl have no handlers",
-    note = "write `impl EverythingActions for Daemon` in daemon/src/test/everything.rs; `cargo xtask stub ACTION` prints a skeleton"
+    note = "write `impl EverythingActions for Daemon` in daemon/src/test/everything.rs, and `mod everything;` in the mod.rs beside it; `cargo xtask stub ACTION` prints a skeleton"
 )]
 pub trait EverythingActions {
     /// Take every type of parameter.

@@ -59,6 +59,8 @@ impl DeviceNames for Handler {
     }
 }
 
+impl protocol::api::Actions for Handler {}
+
 impl Host for Handler {
     fn feature_available(&mut self, _: Feature) -> bool {
         true
