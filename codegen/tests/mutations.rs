@@ -1,9 +1,10 @@
-//! Whatever the text is, loading it ends, with a model or with diagnostics that can be shown.
+//! Whatever the text is, loading it ends, with a model that can be made into Rust, or with
+//! diagnostics that can be shown.
 
 use std::path::{Path, PathBuf};
 
 use codegen::diagnostics::Source;
-use codegen::{Input, load_inputs};
+use codegen::{Input, emit, load_inputs};
 
 /// Text that means something to the parser, to put where it does not belong.
 const PIECES: &[&str] = &[
@@ -130,7 +131,12 @@ fn load(text: String) -> bool {
         name: "mutated".to_owned(),
         source,
     }]) {
-        Ok(_) => true,
+        Ok(model) => {
+            for module in &model.modules {
+                emit::module_text(&model, module).expect("what is accepted becomes Rust");
+            }
+            true
+        }
         Err(wrong) => {
             assert!(!wrong.is_empty(), "refused without a reason");
             let text = wrong.to_string();

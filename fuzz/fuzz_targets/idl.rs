@@ -1,18 +1,28 @@
-//! Any text as an IDL file: it parses or it does not, and nothing panics.
+//! Any text as an IDL file: it is refused, with something to show, or it becomes Rust; and nothing
+//! panics.
 
 #![no_main]
 
-use std::sync::Arc;
-
 use codegen::diagnostics::Source;
+use codegen::{Input, emit, load_inputs};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {
-    let source = Arc::new(Source {
+    let source = Source {
         path: "fuzz.idl".into(),
         text: text.to_owned(),
-    });
-    if let Err(diagnostic) = codegen::parse::parse("file", "fuzz", &source) {
-        let _ = diagnostic.to_string();
+    };
+    let input = Input {
+        area: "file".to_owned(),
+        name: "fuzz".to_owned(),
+        source,
+    };
+    match load_inputs(vec![input]) {
+        Ok(model) => {
+            for module in &model.modules {
+                emit::module_text(&model, module).expect("what is accepted becomes Rust");
+            }
+        }
+        Err(wrong) => assert!(!wrong.to_string().is_empty()),
     }
 });
