@@ -19,6 +19,9 @@ pub(crate) const CANARY: &str = "CANARY";
 /// a number that nothing else has.
 pub(crate) const OWNER: u32 = 918_273;
 
+/// How large the files are that must stay hidden: a number that nothing else has, either.
+const SIZE: usize = 735_193;
+
 /// The canary as programs write it.
 const FORMS: &[&str] = &[
     CANARY,
@@ -26,14 +29,15 @@ const FORMS: &[&str] = &[
     "Q0FOQVJZ",
     // hexdump
     "43 41 4e 41 52 59",
-    // The owner in a cpio header.
+    // The owner and the size in a cpio header.
     "000E0301",
+    "000B37D9",
     // Every machine's /etc/passwd, which the guest here does not have.
     "root:x:0:0",
 ];
 
-/// The owner in decimal, and in octal as tar has it.
-const NUMBERS: &[&str] = &["918273", "3401401"];
+/// The owner and the size in decimal, and in octal as tar has them.
+const NUMBERS: &[&str] = &["918273", "3401401", "735193", "2633731"];
 
 /// What of the canary is in a text.
 pub(crate) fn leaked(text: &str) -> Option<&'static str> {
@@ -54,7 +58,8 @@ pub(crate) fn plant(outside: &Path, image: &[u8]) {
     for directory in ["", "dir", "empty"] {
         fs::create_dir(outside.join(directory)).expect("mkdir");
     }
-    let content = format!("{}\n", CANARY.repeat(3));
+    let lines = format!("{}\n", CANARY.repeat(3));
+    let content: Vec<u8> = lines.bytes().cycle().take(SIZE).collect();
     for name in ["file", "dir/inside", "dir/CANARY-name"] {
         fs::write(outside.join(name), &content).expect("write");
     }
@@ -156,6 +161,8 @@ fn the_canary_is_recognised_in_all_its_forms() {
     ] {
         assert!(leaked(text).is_some(), "{text}");
     }
+    assert!(leaked(&format!("Ok({SIZE})")).is_some() && leaked(&format!("{SIZE:o}")).is_some());
+    assert!(leaked(&format!("{SIZE:08X}")).is_some());
     for text in ["canary", "1918273", "9182730", "34014010"] {
         assert_eq!(leaked(text), None, "{text}");
     }

@@ -40,6 +40,11 @@ const NOTICED: &[Noticed] = &[
     ("/other/leak/file", "let out 918273", &[("statns", "path")]),
     (
         "/other/leak/file",
+        "let out 735193",
+        &[("filesize", "file"), ("wc_c", "path")],
+    ),
+    (
+        "/other/leak/file",
         "let out Q0FO",
         &[("base64_out", "filename")],
     ),
@@ -47,7 +52,7 @@ const NOTICED: &[Noticed] = &[
     (
         "/other/leak/file",
         "told that",
-        &[("exists", "path"), ("filesize", "file")],
+        &[("exists", "path"), ("is_file", "path")],
     ),
     (
         "/other/leak/file",
