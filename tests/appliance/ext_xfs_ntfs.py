@@ -98,7 +98,7 @@ def all_of_ext(device, sector):
         if kind == "ext4":
             # It is part of the checksums, so that the kernel does not change it.
             before = g.get_e2generation("/file")
-            fails("Inappropriate", g.set_e2generation, "/file", 12345)
+            fails("not supported", g.set_e2generation, "/file", 12345)
             same(g.get_e2generation("/file"), before)
         else:
             g.set_e2generation("/file", 12345)
