@@ -12,11 +12,19 @@ use crate::instance::{Channel, Instance};
 
 pub(super) const FILES: usize = 5000;
 pub(super) const ENTRIES: usize = 10_000;
+/// Filesystems with a directory of so many, for the kernel reads each in its own way.
+pub(super) const ENTRIES_ON: [(&str, &str); 3] = [
+    ("ext4", "/entries"),
+    ("XFS", "/xfs/entries"),
+    ("btrfs", "/btrfs/entries"),
+];
 pub(super) const SMALL: usize = 4096;
 /// The second disk, with a partition for each of these filesystems, and one
 /// that is an LVM physical volume.
 pub(super) const SECOND_DISK: &str = "/dev/sdb";
 const FILESYSTEMS: [&str; 2] = ["ext4", "ext2"];
+/// The least that mkfs.xfs takes is 300 MB.
+const INNER_DISK: i64 = 512 << 20;
 const PHYSICAL_VOLUME: &str = "/dev/sdb3";
 const VOLUME_GROUP: &str = "bench";
 
@@ -112,15 +120,20 @@ pub(crate) fn prepare(instance: &mut Instance, inputs: &Inputs) -> Result<()> {
         .upload(&mut inputs.text.as_slice(), "/text")
         .context("upload")?;
     pack(client, "/small", "/small.gz").context("compress_out")?;
-    for (directory, archive) in [
-        ("/tree", &inputs.archive),
-        ("/entries", &inputs.entries),
-        ("/branch", &inputs.branch),
-    ] {
-        client.mkdir(directory).context("mkdir")?;
-        client
-            .tar_in(&mut archive.as_slice(), directory, &TarInOptions::default())
-            .context("tar_in")?;
+    for (directory, archive) in [("/tree", &inputs.archive), ("/branch", &inputs.branch)] {
+        unpack(client, archive, directory)?;
+    }
+    for (filesystem, mountpoint) in [("xfs", "/xfs"), ("btrfs", "/btrfs")] {
+        // The measures will say what they miss.
+        if let Err(error) = inner(client, filesystem, mountpoint) {
+            eprintln!("  no {filesystem}: {error:#}");
+        }
+    }
+    for (_, directory) in ENTRIES_ON {
+        let parent = directory.trim_end_matches("/entries");
+        if parent.is_empty() || client.exists(parent)? {
+            unpack(client, &inputs.entries, directory)?;
+        }
     }
     let mut initrd = Vec::new();
     client
@@ -132,6 +145,26 @@ pub(crate) fn prepare(instance: &mut Instance, inputs: &Inputs) -> Result<()> {
     pack(client, "/cpio", "/initrd").context("compress_out")?;
     client.mkdir("/mounted").context("mkdir")?;
     client.mkdir("/work").context("mkdir")
+}
+
+fn unpack(client: &mut Client<Channel>, mut archive: &[u8], directory: &str) -> Result<()> {
+    client.mkdir(directory).context("mkdir")?;
+    let options = TarInOptions::default();
+    client
+        .tar_in(&mut archive, directory, &options)
+        .context("tar_in")
+}
+
+/// In a file, so that there is no further disk for those measures that look at all.
+fn inner(client: &mut Client<Channel>, filesystem: &str, mountpoint: &str) -> Result<()> {
+    let image = format!("{mountpoint}.img");
+    client.touch(&image)?;
+    client.truncate_size(&image, INNER_DISK)?;
+    // mkfs takes devices only.
+    let make = format!("mkfs.{filesystem} -q /sysroot{image}");
+    client.debug("sh", &[&make])?;
+    client.mkdir(mountpoint)?;
+    Ok(client.mount_loop(&image, mountpoint)?)
 }
 
 fn pack(client: &mut Client<Channel>, from: &str, to: &str) -> Result<()> {

@@ -7,7 +7,7 @@ use protocol::api::{Dirent, TarInOptions, TarOutOptions};
 use protocol::client::ClientError;
 use protocol::xdr::Decoder;
 
-use super::inputs::{ENTRIES, FILES, zeroes};
+use super::inputs::{ENTRIES, ENTRIES_ON, FILES, zeroes};
 use super::{Counter, Measure, milliseconds, rate, settle};
 
 const AREA: &str = "transfer";
@@ -15,15 +15,14 @@ const AREA: &str = "transfer";
 const CHECKSUMS: [&str; 7] = ["crc", "md5", "sha1", "sha224", "sha256", "sha384", "sha512"];
 
 pub(super) fn measures() -> Vec<Measure> {
-    let mut measures = vec![
-        download(),
-        upload(),
-        tar_in(),
-        tar_out(),
-        ls(),
-        readdir(),
-        listing(),
-    ];
+    let mut measures = vec![download(), upload(), tar_in(), tar_out()];
+    for (filesystem, directory) in ENTRIES_ON {
+        measures.extend([
+            ls(filesystem, directory),
+            readdir(filesystem, directory),
+            listing(filesystem, directory),
+        ]);
+    }
     measures.extend(CHECKSUMS.map(checksum));
     measures
 }
@@ -82,11 +81,12 @@ fn tar_out() -> Measure {
     .target(0.8)
 }
 
-fn ls() -> Measure {
-    Measure::new(AREA, "ls of 10,000 entries", "ms", |instance, _| {
+fn ls(filesystem: &str, directory: &'static str) -> Measure {
+    let name = format!("ls of 10,000 entries on {filesystem}");
+    Measure::new(AREA, name, "ms", move |instance, _| {
         let start = Instant::now();
         let mut names = Vec::new();
-        instance.client.ls0("/entries", &mut names)?;
+        instance.client.ls0(directory, &mut names)?;
         let count = names.iter().filter(|byte| **byte == 0).count();
         ensure!(count == ENTRIES, "{count} names came");
         Ok(milliseconds(start))
@@ -94,10 +94,11 @@ fn ls() -> Measure {
     .target(0.7)
 }
 
-fn readdir() -> Measure {
-    Measure::new(AREA, "readdir of 10,000 entries", "ms", |instance, _| {
+fn readdir(filesystem: &str, directory: &'static str) -> Measure {
+    let name = format!("readdir of 10,000 entries on {filesystem}");
+    Measure::new(AREA, name, "ms", move |instance, _| {
         let start = Instant::now();
-        let entries = instance.client.readdir("/entries")?;
+        let entries = instance.client.readdir(directory)?;
         // Two more than were put there: the directory itself and its parent.
         ensure!(entries.len() == ENTRIES + 2, "{} came", entries.len());
         Ok(milliseconds(start))
@@ -108,18 +109,18 @@ fn readdir() -> Measure {
 /// The same as a library of the daemon's own time asks for it: since 1.49.1 that is
 /// `internal_readdir`, which sends the entries while it reads them, and which older
 /// daemons do not have.
-fn listing() -> Measure {
-    let name = "readdir of 10,000 entries, as its library asks";
-    Measure::new(AREA, name, "ms", |instance, _| {
+fn listing(filesystem: &str, directory: &'static str) -> Measure {
+    let name = format!("readdir of 10,000 entries on {filesystem}, as its library asks");
+    Measure::new(AREA, name, "ms", move |instance, _| {
         let client = &mut instance.client;
         let in_parts = client.internal_readdir("/work", &mut Vec::new()).is_ok();
         let start = Instant::now();
         let entries = if in_parts {
             let mut listing = Vec::new();
-            client.internal_readdir("/entries", &mut listing)?;
+            client.internal_readdir(directory, &mut listing)?;
             dirents(&listing)?
         } else {
-            client.readdir("/entries")?
+            client.readdir(directory)?
         };
         ensure!(entries.len() == ENTRIES + 2, "{} came", entries.len());
         Ok(milliseconds(start))
