@@ -11,7 +11,7 @@ use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
-use nix::sys::stat::{FileStat, SFlag, fstat, major, minor};
+use nix::sys::stat::{FileStat, fstat, major, minor};
 use protocol::{Context, Error, Result};
 use tar::{EntryType, Header};
 
@@ -19,7 +19,6 @@ use super::Sink;
 use super::attributes::{self, Wanted};
 use super::exclude::Excludes;
 use crate::accounts::Accounts;
-use crate::guest::file_type;
 use fields::{NAME_MAX, put, put_negative, put_record};
 use find::{Content, Finder, Found};
 
@@ -93,7 +92,7 @@ impl Packer<'_> {
             self.extended(stat, name, handle)?;
         }
         match &found.content {
-            Content::Regular(file) => self.regular(file, name),
+            Content::Regular(file) => self.regular(stat, name, file),
             Content::HardLink(first) => self.link(stat, name, first, EntryType::Link),
             Content::SymbolicLink(target) => self.link(stat, name, target, EntryType::Symlink),
             Content::Directory => self.simple(stat, name, EntryType::Directory),
@@ -103,16 +102,11 @@ impl Packer<'_> {
         }
     }
 
-    fn regular(&mut self, file: &File, name: &[u8]) -> Result<()> {
-        // Of what was opened, so that the size is that of the data.
-        let stat = fstat(file)?;
-        if file_type(&stat) != SFlag::S_IFREG {
-            return Err(Error::from(Errno::ESTALE));
-        }
-        self.extended(&stat, name, file)?;
+    fn regular(&mut self, stat: &FileStat, name: &[u8], file: &File) -> Result<()> {
+        self.extended(stat, name, file)?;
         self.long_names(name, b"")?;
         let size = u64::try_from(stat.st_size).unwrap_or(0);
-        let mut header = self.header(&stat, name)?;
+        let mut header = self.header(stat, name)?;
         header.set_entry_type(EntryType::Regular);
         header.set_size(size);
         self.put_header(header)?;

@@ -120,19 +120,19 @@ pub(crate) fn prepare(instance: &mut Instance, inputs: &Inputs) -> Result<()> {
         .upload(&mut inputs.text.as_slice(), "/text")
         .context("upload")?;
     pack(client, "/small", "/small.gz").context("compress_out")?;
-    for (directory, archive) in [("/tree", &inputs.archive), ("/branch", &inputs.branch)] {
+    for (directory, archive) in [
+        ("/tree", &inputs.archive),
+        ("/entries", &inputs.entries),
+        ("/branch", &inputs.branch),
+    ] {
         unpack(client, archive, directory)?;
     }
     for (filesystem, mountpoint) in [("xfs", "/xfs"), ("btrfs", "/btrfs")] {
-        // The measures will say what they miss.
-        if let Err(error) = inner(client, filesystem, mountpoint) {
+        let made = inner(client, filesystem, mountpoint)
+            .and_then(|()| unpack(client, &inputs.entries, &format!("{mountpoint}/entries")));
+        // Its measures will say that they miss it.
+        if let Err(error) = made {
             eprintln!("  no {filesystem}: {error:#}");
-        }
-    }
-    for (_, directory) in ENTRIES_ON {
-        let parent = directory.trim_end_matches("/entries");
-        if parent.is_empty() || client.exists(parent)? {
-            unpack(client, &inputs.entries, directory)?;
         }
     }
     let mut initrd = Vec::new();

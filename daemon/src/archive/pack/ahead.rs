@@ -1,8 +1,8 @@
 //! Finding files while others are packed.
 //!
 //! To find a small file and open it takes the kernel about as long as all the
-//! rest: to look at what was opened, read it, close it and send it. In a tree of
-//! many files a thread of its own therefore finds them, a bounded number ahead.
+//! rest: to read it, close it and send it. In a tree of many files a thread of its
+//! own therefore finds them, a bounded number ahead.
 
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::{self, Builder};

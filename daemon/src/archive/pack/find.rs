@@ -20,6 +20,7 @@ use crate::walk::{Entry, Walk};
 pub(super) struct Found {
     /// Its name in the archive.
     pub(super) name: Vec<u8>,
+    /// Of what was opened, so that the size is that of the data.
     pub(super) stat: FileStat,
     pub(super) content: Content,
     /// If attributes are asked for, what to ask for them when the content is not open.
@@ -47,7 +48,6 @@ impl Find for Found {
 /// What of a file goes into the archive besides its metadata.
 #[derive(Debug)]
 pub(super) enum Content {
-    /// Opened by a name that was a regular file's: whether this one is, it has to be asked.
     Regular(File),
     /// An earlier name of the same file.
     HardLink(Vec<u8>),
@@ -102,7 +102,7 @@ fn look(
 ) -> Result<Option<Found>> {
     // Before anything is opened: a forged directory can call a device a file,
     // and to open one may be enough for it to do something.
-    let stat = entry.stat()?;
+    let mut stat = entry.stat()?;
     let kind = file_type(&stat);
     // As GNU tar does: other kinds have no data to be stored twice.
     if stat.st_nlink > 1 && matches!(kind, SFlag::S_IFREG | SFlag::S_IFLNK) {
@@ -118,7 +118,11 @@ fn look(
         linked.insert(id, name.clone());
     }
     let content = match kind {
-        SFlag::S_IFREG => Content::Regular(open(entry)?),
+        SFlag::S_IFREG => {
+            let (file, opened) = entry.open_regular()?;
+            stat = opened;
+            Content::Regular(file)
+        }
         SFlag::S_IFLNK => Content::SymbolicLink(readlinkat(entry.dir, entry.name)?.into_vec()),
         SFlag::S_IFDIR => {
             name.push(b'/');
@@ -149,17 +153,6 @@ fn look(
         content,
         handle,
     }))
-}
-
-fn open(entry: &Entry<'_>) -> nix::Result<File> {
-    // Should something else have taken the file's place: no waiting for whoever
-    // writes to a pipe, and no terminal of our own.
-    let flags = OFlag::O_RDONLY
-        | OFlag::O_NOFOLLOW
-        | OFlag::O_NONBLOCK
-        | OFlag::O_NOCTTY
-        | OFlag::O_CLOEXEC;
-    openat(entry.dir, entry.name, flags, Mode::empty()).map(File::from)
 }
 
 #[cfg(test)]
