@@ -12,7 +12,7 @@ use std::io::{Seek, SeekFrom};
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, renameat};
-use nix::sys::stat::{Mode, fstat};
+use nix::sys::stat::{Mode, SFlag, fstat};
 use nix::unistd::{UnlinkatFlags, ftruncate, unlinkat};
 use protocol::api::{
     CopyActions, CopyDeviceToDeviceOptions, CopyDeviceToFileOptions, CopyFileToDeviceOptions,
@@ -22,6 +22,7 @@ use protocol::{Context, Device, DeviceOrPath, Error, GuestPath, Progress, Result
 
 use super::write_out;
 use crate::Daemon;
+use crate::guest::file_type;
 use data::Range;
 use rsync::End;
 use tree::How;
@@ -171,6 +172,14 @@ impl CopyActions for Daemon {
         let subject = || format!("rename: {oldpath}: {newpath}");
         let old = self.guest.parent(&oldpath)?;
         let new = self.guest.parent(&newpath)?;
+        // The slash, which says that it is a directory, is not in its name.
+        if newpath.as_bytes().ends_with(b"/")
+            && new.name != "."
+            && let Ok(stat) = old.stat()
+            && file_type(&stat) != SFlag::S_IFDIR
+        {
+            return Err(Errno::ENOTDIR).with_context(subject);
+        }
         renameat(
             &old.dir,
             old.name.as_os_str(),

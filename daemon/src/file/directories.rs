@@ -74,20 +74,21 @@ impl DirectoriesActions for Daemon {
                 ));
             }
             b"." | b".." => {
-                return Err(Error::with_errno(
-                    Errno::EINVAL,
-                    format!("{path}: a path that ends in '.' or '..' cannot be removed"),
-                ));
+                return match self.guest.handle(&path) {
+                    Err(error) if is_missing(&error) => Ok(()),
+                    _ => Err(Error::with_errno(
+                        Errno::EINVAL,
+                        format!("{path}: a path that ends in '.' or '..' cannot be removed"),
+                    )),
+                };
             }
             _ => {}
         }
         match self.guest.parent(&path) {
             Ok(place) => remove_tree(place, &path),
-            Err(error) => match error.errno() {
-                Some(Errno::ENOENT) => Ok(()),
-                Some(Errno::ENOTDIR) if !path.as_bytes().ends_with(b"/") => Ok(()),
-                _ => Err(error),
-            },
+            // A link to a directory, with a slash behind it, is there all the same.
+            Err(error) if is_missing(&error) && self.guest.handle(&path).is_err() => Ok(()),
+            Err(error) => Err(error),
         }
     }
 
@@ -175,6 +176,11 @@ impl DirectoriesActions for Daemon {
             *part = encoder.into_bytes();
         })
     }
+}
+
+/// Whether a path leads nowhere, as one through a file does, or one with a slash after a file.
+fn is_missing(error: &Error) -> bool {
+    matches!(error.errno(), Some(Errno::ENOENT | Errno::ENOTDIR))
 }
 
 /// The last component of a path as it is written; empty for the root.
