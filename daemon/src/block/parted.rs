@@ -99,7 +99,7 @@ impl Listing {
         let output = Command::new("parted")
             .args(["-m", "-s"])
             .operands([device.path()])
-            .args(["unit", "b", "print"])
+            .args(["unit", "b", "print", "unit", "s", "print"])
             .output()
             .context(device)?;
         // parted opens the disk for writing, and udev looks at it when it is closed.
@@ -118,24 +118,31 @@ impl Listing {
             .ok_or_else(|| Error::new(format!("{device}: cannot parse the output of parted")))
     }
 
+    /// Reads what is printed twice, with other units. Names may have line ends inside, and before
+    /// 3.5, which has JSON as well, not even their colons are marked. But they are the same both
+    /// times, and rows are not.
     fn parse(text: &str, path: &str) -> Option<Self> {
-        let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-        if lines.next()? != "BYT;" {
+        let lines: Vec<&str> = text
+            .lines()
+            .map(str::trim)
+            .filter(|line| !line.is_empty())
+            .collect();
+        let (first, second) = lines.split_at(lines.len() / 2);
+        let mut lines = first.iter().zip(second);
+        if lines.next()? != (&"BYT;", &"BYT;") || first.len() != second.len() {
             return None;
         }
         // The path may have colons inside.
-        let disk = lines.next()?.strip_prefix(path)?;
+        let disk = lines.next()?.0.strip_prefix(path)?;
         let kind = disk.split(':').nth(5)?.to_owned();
         let mut records: Vec<String> = Vec::new();
-        for line in lines {
-            match records.last_mut() {
-                // A name may have line ends inside. Before 3.5, which has JSON as well, not even
-                // its colons are marked: some names can still pretend to be a row.
-                Some(record) if !record.ends_with(';') || Row::parse(line).is_none() => {
-                    record.push('\n');
-                    record.push_str(line);
-                }
-                _ => records.push(line.to_owned()),
+        for (line, again) in lines {
+            if line == again {
+                let record = records.last_mut()?;
+                record.push('\n');
+                record.push_str(line);
+            } else {
+                records.push((*line).to_owned());
             }
         }
         let rows = records.iter().map(|record| {
@@ -190,12 +197,19 @@ mod tests {
     use super::*;
     use crate::captured::outputs;
 
+    /// A listing in both units, each of which stands for `@`. The numbers are not looked at the
+    /// second time.
+    fn parse(text: &str, path: &str) -> Option<Listing> {
+        let both = ["B", "s"].map(|unit| text.replace('@', unit)).concat();
+        Listing::parse(&both, path)
+    }
+
     #[test]
     fn listings() {
-        let text = "BYT;\n/dev/x:y:67108864B:scsi:512:512:mac:A: B;\n\
-                    1:512B:32767B:32256B::Apple:;\n\
-                    2:32768B:512511B:479744B:ext2:a:b;c:boot, lvm;\n";
-        let listing = Listing::parse(text, "/dev/x:y").expect("a listing");
+        let text = "BYT;\n/dev/x:y:67108864@:scsi:512:512:mac:A: B;\n\
+                    1:512@:32767@:32256@::Apple:;\n\
+                    2:32768@:512511@:479744@:ext2:a:b;c:boot, lvm;\n";
+        let listing = parse(text, "/dev/x:y").expect("a listing");
         assert_eq!(listing.kind, "mac");
         let places: Vec<_> = listing
             .extents()
@@ -212,12 +226,12 @@ mod tests {
     #[test]
     fn listings_of_other_versions() {
         for head in [
-            "/dev/sda:8388608B:scsi:512:512:sun:QEMU QEMU HARDDISK;",
-            "/dev/sda:8388608B:scsi:512:512:sun:QEMU QEMU HARDDISK:;",
-            "/dev/sda:8388608B:scsi:512:4096:sun:QEMU QEMU HARDDISK:pmbr_boot;",
+            "/dev/sda:8388608@:scsi:512:512:sun:QEMU QEMU HARDDISK;",
+            "/dev/sda:8388608@:scsi:512:512:sun:QEMU QEMU HARDDISK:;",
+            "/dev/sda:8388608@:scsi:512:4096:sun:QEMU QEMU HARDDISK:pmbr_boot;",
         ] {
-            let rows = "1:0B:4194303B:4194304B:::;\n3:0B:8388607B:8388608B:::boot;\n";
-            let listing = Listing::parse(&format!("BYT;\n{head}\n{rows}"), "/dev/sda");
+            let rows = "1:0@:4194303@:4194304@:::;\n3:0@:8388607@:8388608@:::boot;\n";
+            let listing = parse(&format!("BYT;\n{head}\n{rows}"), "/dev/sda");
             let listing = listing.expect(head);
             assert_eq!(listing.kind, "sun", "{head}");
             assert_eq!(listing.extents().count(), 2, "{head}");
@@ -287,7 +301,7 @@ mod tests {
         }
     }
 
-    /// One name goes on with what looks like a row with the number 9.
+    /// Some names go on with what looks like a row with the number 9.
     #[test]
     fn names_with_line_ends() {
         let gpt = [(1, true), (2, false), (3, false), (5, false), (6, false)];
@@ -307,6 +321,20 @@ mod tests {
                     .collect();
                 assert_eq!(found, rows, "{what}: {version}");
             }
+        }
+    }
+
+    #[test]
+    fn a_name_that_looks_like_a_row_is_a_name() {
+        for name in [
+            "n;\n9:0B:511B:512B:::boot;\n9:0s:0s:1s:::",
+            "\nBYT;\n/dev/x:1B:a:1:1:mac:;\n9:0B:511B:512B::",
+        ] {
+            let text = format!("BYT;\n/dev/x:1@:a:1:1:mac:;\n1:0@:1@:2@::{name}:lvm;\n");
+            let listing = parse(&text, "/dev/x").expect(name);
+            let numbers: Vec<u32> = listing.extents().map(|extent| extent.number).collect();
+            assert_eq!(numbers, [1], "{name}");
+            assert_eq!(listing.is_bootable(1), Some(false), "{name}");
         }
     }
 
@@ -339,11 +367,16 @@ mod tests {
         for text in [
             "",
             "BYT;",
-            "XYZ;\n/dev/x:1B:a:b:c:d:e;",
-            "BYT;\n/dev/x:1B:a:1:1:gpt:;\nfoo",
-            "BYT;\n/dev/x:1B:a:1:1:gpt:;\n1:0B:1B:2B:::;\nfoo",
+            "XYZ;\n/dev/x:1@:a:b:c:d:e;\n",
+            "BYT;\n/dev/x:1@:a:1:1:gpt:;\nfoo\n",
+            "BYT;\n/dev/x:1@:a:1:1:gpt:;\n9:0B:1B:2B:::;\n",
+            "BYT;\n/dev/x:1@:a:1:1:gpt:;\n1:0@:1@:2@:::;\nfoo\n",
         ] {
-            assert_eq!(Listing::parse(text, "/dev/x"), None, "{text}");
+            assert_eq!(parse(text, "/dev/x"), None, "{text}");
+        }
+        let head = "BYT;\n/dev/x:1B:a:1:1:gpt:;\n";
+        for once in [head.to_owned(), format!("{head}BYT;\n")] {
+            assert_eq!(Listing::parse(&once, "/dev/x"), None, "{once}");
         }
     }
 }

@@ -93,7 +93,8 @@ impl Root {
         let place = apt.display();
         let settings = format!(
             "Dir \"{place}\";\nDir::State::status \"{place}/var/lib/dpkg/status\";\n\
-             Acquire::Languages \"none\";\nAPT::Install-Recommends \"false\";\n\
+             Acquire::Languages \"none\";\nAcquire::Check-Valid-Until \"false\";\n\
+             APT::Install-Recommends \"false\";\n\
              APT::Sandbox::User \"root\";\n"
         );
         let config = apt.join("apt.conf");

@@ -15,7 +15,8 @@ fn blkid() -> Command {
     Command::new("blkid").args(["-c", "/dev/null"])
 }
 
-/// One of the tags that libblkid finds, such as `TYPE` or `UUID`.
+/// One of the tags that libblkid finds, such as `TYPE` or `UUID`. A value is printed as it is, so
+/// nothing else may be asked for with it.
 ///
 /// # Errors
 ///
@@ -166,8 +167,20 @@ mod tests {
                 }
             }
         }
-        for captured in outputs("util-linux", "blkid-label") {
-            assert_eq!(value(captured.bytes), b"plain", "{}", captured.version);
+    }
+
+    #[test]
+    fn values_of_all_versions() {
+        let expected: [(&str, &[u8]); 3] = [
+            ("blkid-label", b"plain"),
+            ("blkid-label-escape", b"\x1b[2J\nLABEL=\xffx"),
+            ("blkid-label-names", b"a\nb,\"c\\\xff d"),
+        ];
+        for (what, label) in expected {
+            for captured in outputs("util-linux", what) {
+                let version = captured.version;
+                assert_eq!(value(captured.bytes), label, "{what}: {version}");
+            }
         }
     }
 
