@@ -97,9 +97,6 @@ pub(super) struct Key {
     pub(super) offset: u64,
 }
 
-/// An item of such a tree.
-pub(super) type Item = (Key, Vec<u8>);
-
 impl Key {
     /// What comes next, if anything can.
     pub(super) fn next(self) -> Option<Self> {
