@@ -5,6 +5,7 @@
 //! below the directory where it began whatever the guest has planted there.
 
 mod descent;
+mod hard_links;
 
 use std::ffi::{CStr, CString, OsStr};
 use std::fs::File;
@@ -19,6 +20,7 @@ use protocol::{Context, Error, Result};
 
 pub(crate) use descent::Descent;
 use descent::OPEN;
+pub(crate) use hard_links::HardLinks;
 
 use crate::guest::file_type;
 

@@ -1,6 +1,5 @@
 //! cpio archives of the "new" portable format, as in a Linux initramfs.
 
-use std::collections::HashSet;
 use std::fs::File;
 use std::io::{Read, Seek};
 use std::os::fd::OwnedFd;
@@ -14,7 +13,7 @@ use protocol::{Context, Error, Result};
 use super::Sink;
 use crate::guest::file_type;
 use crate::room;
-use crate::walk::{Entry, Walk};
+use crate::walk::{Entry, HardLinks, Walk};
 
 /// Length of a header: a magic number and thirteen fields of eight digits.
 const HEADER: usize = 110;
@@ -57,7 +56,7 @@ pub(crate) fn pack(top: &OwnedFd, format: Format, out: &mut dyn Sink) -> Result<
         out,
         format,
         written: 0,
-        linked: HashSet::new(),
+        linked: HardLinks::default(),
         buffer: vec![0; BUFFER],
     };
     packer.member(&fstat(top)?, b".", &[], 0)?;
@@ -75,7 +74,7 @@ struct Packer<'o> {
     format: Format,
     written: u64,
     /// Files with several names whose data are in the archive.
-    linked: HashSet<(u64, u64)>,
+    linked: HardLinks,
     buffer: Vec<u8>,
 }
 
@@ -94,7 +93,7 @@ impl Packer<'_> {
 
     fn regular(&mut self, entry: &Entry<'_>) -> Result<()> {
         let (mut file, mut stat) = entry.open_regular()?;
-        if stat.st_nlink > 1 && !self.linked.insert((stat.st_dev, stat.st_ino)) {
+        if self.linked.met_as(&stat, b"")?.is_some() {
             // A further name of data that went before.
             stat.st_size = 0;
         }

@@ -1,6 +1,5 @@
 //! What a file is, and its owner, mode and times.
 
-use std::collections::HashSet;
 use std::os::fd::AsFd;
 
 use nix::errno::Errno;
@@ -17,7 +16,7 @@ use protocol::api::{
 use protocol::{Context, Error, Filename, GuestPath, Progress, Result};
 
 use crate::guest::{Guest, descriptor_path, file_type};
-use crate::walk::Walk;
+use crate::walk::{HardLinks, Walk};
 use crate::{Daemon, room, xattr};
 
 /// What a `statns` takes on the wire.
@@ -280,12 +279,12 @@ fn disk_usage(guest: &Guest, path: &GuestPath) -> Result<i64> {
     let top = guest.handle_nofollow(path)?;
     let stat = fstat(&top).context(path)?;
     let mut usage = Usage::default();
-    usage.add(&stat);
+    usage.add(&stat).context(path)?;
     if file_type(&stat) == SFlag::S_IFDIR {
         let mut walk = Walk::new(&top).context(path)?;
         while let Some(entry) = walk.next().context(path)? {
-            let stat = entry.stat();
-            usage.add(&stat.with_context(|| path.join(entry.path))?);
+            let stat = entry.stat().with_context(|| path.join(entry.path))?;
+            usage.add(&stat).context(path)?;
         }
     }
     Ok(usage.blocks.saturating_add(1) / 2)
@@ -295,16 +294,15 @@ fn disk_usage(guest: &Guest, path: &GuestPath) -> Result<i64> {
 struct Usage {
     /// In units of 512 bytes.
     blocks: i64,
-    /// Device and inode of the files with several names.
-    counted: HashSet<(u64, u64)>,
+    linked: HardLinks,
 }
 
 impl Usage {
-    fn add(&mut self, stat: &FileStat) {
-        let several_names = stat.st_nlink > 1 && file_type(stat) != SFlag::S_IFDIR;
-        if several_names && !self.counted.insert((stat.st_dev, stat.st_ino)) {
-            return;
+    fn add(&mut self, stat: &FileStat) -> Result<()> {
+        // What links a directory has are those of its children.
+        if file_type(stat) == SFlag::S_IFDIR || self.linked.met_as(stat, b"")?.is_none() {
+            self.blocks = self.blocks.saturating_add(stat.st_blocks);
         }
-        self.blocks = self.blocks.saturating_add(stat.st_blocks);
+        Ok(())
     }
 }

@@ -1,6 +1,5 @@
 //! What there is to pack.
 
-use std::collections::HashMap;
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
@@ -13,7 +12,7 @@ use super::PackOptions;
 use super::ahead::Find;
 use crate::guest::file_type;
 use crate::logging;
-use crate::walk::{Entry, Walk};
+use crate::walk::{Entry, HardLinks, Walk};
 
 /// A file that is to be packed.
 #[derive(Debug)]
@@ -62,8 +61,7 @@ pub(super) enum Content {
 pub(super) struct Finder<'o> {
     walk: Walk,
     options: &'o PackOptions,
-    /// Names of files that have several.
-    linked: HashMap<(u64, u64), Vec<u8>>,
+    linked: HardLinks,
 }
 
 impl<'o> Finder<'o> {
@@ -71,7 +69,7 @@ impl<'o> Finder<'o> {
         Ok(Self {
             walk: Walk::new(top)?,
             options,
-            linked: HashMap::new(),
+            linked: HardLinks::default(),
         })
     }
 
@@ -98,24 +96,22 @@ fn look(
     entry: &Entry<'_>,
     mut name: Vec<u8>,
     options: &PackOptions,
-    linked: &mut HashMap<(u64, u64), Vec<u8>>,
+    linked: &mut HardLinks,
 ) -> Result<Option<Found>> {
     // Before anything is opened: a forged directory can call a device a file,
     // and to open one may be enough for it to do something.
     let mut stat = entry.stat()?;
     let kind = file_type(&stat);
     // As GNU tar does: other kinds have no data to be stored twice.
-    if stat.st_nlink > 1 && matches!(kind, SFlag::S_IFREG | SFlag::S_IFLNK) {
-        let id = (stat.st_dev, stat.st_ino);
-        if let Some(first) = linked.get(&id) {
-            return Ok(Some(Found {
-                name,
-                stat,
-                content: Content::HardLink(first.clone()),
-                handle: None,
-            }));
-        }
-        linked.insert(id, name.clone());
+    if matches!(kind, SFlag::S_IFREG | SFlag::S_IFLNK)
+        && let Some(first) = linked.met_as(&stat, &name)?
+    {
+        return Ok(Some(Found {
+            name,
+            stat,
+            content: Content::HardLink(first.to_vec()),
+            handle: None,
+        }));
     }
     let content = match kind {
         SFlag::S_IFREG => {
