@@ -11,7 +11,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use nix::sys::signal::{SigSet, Signal, killpg};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, killpg};
 use nix::unistd::Pid;
 
 /// How long programs may take to end when they are asked to: cargo's test runners then end tests,
@@ -47,10 +47,11 @@ impl Running {
     fn spawn(&self, command: &mut Command) -> Result<Child> {
         let mut state = self.state();
         ensure!(!state.interrupted, "interrupted");
-        let child = command
-            .process_group(0)
-            .spawn()
-            .with_context(|| format!("cannot start {}", name(command)))?;
+        // Programs inherit what is blocked. An interruption in this moment ends us alone.
+        let blocked = SigSet::empty().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
+        let child = command.process_group(0).spawn();
+        blocked.thread_set_mask()?;
+        let child = child.with_context(|| format!("cannot start {}", name(command)))?;
         state.groups.extend(i32::try_from(child.id()));
         Ok(child)
     }
@@ -78,11 +79,7 @@ impl Running {
 /// Has an interruption end the programs that run. What waits for them then fails, and puts away
 /// what it has made. To be called while there is no other thread.
 pub(crate) fn end_when_interrupted() {
-    let mut signals = SigSet::empty();
-    for signal in [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP] {
-        signals.add(signal);
-    }
-    // Programs that we start do not inherit this: the standard library clears it.
+    let signals = interruptions();
     if signals.thread_block().is_err() {
         return;
     }
@@ -99,6 +96,12 @@ pub(crate) fn end_when_interrupted() {
             std::process::exit(130);
         }
     });
+}
+
+fn interruptions() -> SigSet {
+    [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP]
+        .into_iter()
+        .collect()
 }
 
 /// Whether we have been asked to end.
@@ -265,6 +268,8 @@ mod tests {
 
     #[test]
     fn an_interruption_ends_what_runs_and_nothing_more_is_started() {
+        // As it is while they are waited for.
+        interruptions().thread_block().unwrap();
         let running = Running::new();
         let sleep = || {
             let mut command = Command::new("sleep");
