@@ -169,6 +169,8 @@ fn first_process(launch: Launch, disks: &[Attached], entering: OwnedFd) -> Resul
             command.env(keep, value);
         }
     }
+    // The daemon's programs can be ended by the signals that the stand-in blocks for itself.
+    SigSet::empty().thread_set_mask()?;
     tell_start()?;
     let daemon = command
         .stdin(Stdio::null())
