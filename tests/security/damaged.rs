@@ -10,8 +10,8 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use conformance::support::images::{self, Kind};
-use conformance::support::numbers::Numbers;
 use conformance::{ClientError, Direct, DiskSpec};
+use testkit::Numbers;
 
 /// Disks that are damaged at the same time.
 const DISKS: usize = 16;

@@ -6,8 +6,6 @@ pub mod given;
 pub mod images;
 pub mod ldm;
 pub mod machine;
-pub mod numbers;
 pub mod raw;
-pub mod rsync;
 pub mod skip;
 pub mod tang;

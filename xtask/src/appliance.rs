@@ -13,28 +13,39 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 
 use crate::install::{self, Purpose};
-use crate::{packages, process, repository};
+use crate::steps::step;
+use crate::{cargo, packages, process, repository};
 
 /// Make an appliance with this daemon, for LIBGUESTFS_PATH
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Where to make it [default: target/appliance]
     directory: Option<PathBuf>,
+    #[command(flatten)]
+    daemon: Daemon,
+    #[command(flatten)]
+    packages: install::Packages,
+}
+
+/// The daemon that goes into an appliance.
+#[derive(clap::Args)]
+pub(crate) struct Daemon {
     /// Put this daemon in, instead of building ours
-    #[arg(long, value_name = "FILE")]
-    daemon: Option<PathBuf>,
-    /// Do not install missing packages, only name them
-    #[arg(long)]
-    no_install: bool,
+    #[arg(long = "daemon", value_name = "FILE")]
+    file: Option<PathBuf>,
+}
+
+impl Daemon {
+    /// Where it is, once it is built.
+    pub(crate) fn place(self) -> Result<PathBuf> {
+        self.file.map_or_else(build_daemon, Ok)
+    }
 }
 
 impl Args {
     pub(crate) fn run(self) -> Result<()> {
-        install::ensure(&[Purpose::Appliance], !self.no_install)?;
-        let daemon = match self.daemon {
-            Some(file) => file,
-            None => build_daemon()?,
-        };
+        self.packages.ensure(&[Purpose::Appliance])?;
+        let daemon = self.daemon.place()?;
         let directory = self.directory.unwrap_or_else(default_directory);
         make(&directory, &daemon)?;
         println!(
@@ -47,12 +58,7 @@ impl Args {
 
 /// Where the appliance goes when nobody says otherwise.
 pub(crate) fn default_directory() -> PathBuf {
-    target().join("appliance")
-}
-
-/// Cargo's directory for what it builds.
-pub(crate) fn target() -> PathBuf {
-    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| repository().join("target"), PathBuf::from)
+    cargo::target().join("appliance")
 }
 
 /// The package list of the distribution that this machine runs.
@@ -76,19 +82,9 @@ pub(crate) fn package_list() -> PathBuf {
 
 /// Builds the daemon for use, and says where it is.
 pub(crate) fn build_daemon() -> Result<PathBuf> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    process::run(
-        Command::new(cargo).current_dir(repository()).args([
-            "build",
-            "--quiet",
-            "--release",
-            "--package",
-            "guestfsd",
-        ]),
-        Duration::from_secs(1800),
-    )
-    .context("the daemon does not build")?;
-    Ok(target().join("release/guestfsd"))
+    step("build the daemon", || {
+        cargo::build(&["--release", "--package", "guestfsd"], "release/guestfsd")
+    })
 }
 
 /// Makes the appliance's parts. A part that would not change is left alone, so

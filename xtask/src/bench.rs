@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::install::{self, Purpose};
 use crate::steps::step;
 use crate::test::workshop;
-use crate::{appliance, kvm, process, repository};
+use crate::{appliance, cargo, kvm, process};
 
 mod table;
 mod whole;
@@ -38,15 +38,14 @@ pub(crate) struct Args {
     /// Leave out what needs the whole appliance, which takes the longest
     #[arg(long)]
     no_launch: bool,
-    /// Do not install missing packages, only name them
-    #[arg(long)]
-    no_install: bool,
+    #[command(flatten)]
+    packages: install::Packages,
 }
 
 impl Args {
     pub(crate) fn run(self) -> Result<()> {
-        install::ensure(&[Purpose::Bench], !self.no_install)?;
-        let ours = step("build the daemon", appliance::build_daemon)?;
+        self.packages.ensure(&[Purpose::Bench])?;
+        let ours = appliance::build_daemon()?;
         let stock = workshop::stock_daemon()?;
         let bench = step("build the benchmark", build)?;
         let mut results = self.sandboxes(&bench, &ours, &stock)?;
@@ -94,16 +93,8 @@ impl Args {
 }
 
 fn build() -> Result<PathBuf> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    process::run(
-        Command::new(cargo)
-            .current_dir(repository())
-            .args(["build", "--quiet", "--release"])
-            .args(["--package", "conformance", "--bins"]),
-        LIMIT,
-    )
-    .context("the benchmark does not build")?;
-    Ok(appliance::target().join("release/daemon-bench"))
+    let arguments = ["--release", "--package", "conformance", "--bins"];
+    cargo::build(&arguments, "release/daemon-bench")
 }
 
 fn machine() -> Value {

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::install::{self, Purpose};
 use crate::steps::step;
-use crate::{appliance, kvm, process, repository};
+use crate::{cargo, kvm, process, repository};
 
 mod root;
 
@@ -34,14 +34,13 @@ pub(crate) struct Args {
     /// The releases, by their code names
     #[arg(default_values = ["bullseye", "bookworm", "trixie", "sid"])]
     releases: Vec<String>,
-    /// Do not install missing packages, only name them
-    #[arg(long)]
-    no_install: bool,
+    #[command(flatten)]
+    packages: install::Packages,
 }
 
 impl Args {
     pub(crate) fn run(self) -> Result<()> {
-        install::ensure(&[Purpose::Appliance], !self.no_install)?;
+        self.packages.ensure(&[Purpose::Appliance])?;
         for release in &self.releases {
             let root = root::Root::of(release);
             step(&format!("{release}: fetch the programs"), || root.make())?;
@@ -61,7 +60,7 @@ fn captured() -> PathBuf {
 
 /// Where releases are unpacked.
 fn work() -> PathBuf {
-    appliance::target().join("capture")
+    cargo::target().join("capture")
 }
 
 fn capture(root: &root::Root) -> Result<()> {

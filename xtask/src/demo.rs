@@ -22,23 +22,18 @@ const OUTPUT_LINES: usize = 12;
 pub(crate) struct Args {
     /// A disk image of yours to look around in; it is not written to
     image: Option<PathBuf>,
-    /// Put this daemon into the appliance, instead of building ours
-    #[arg(long, value_name = "FILE")]
-    daemon: Option<PathBuf>,
-    /// Do not install missing packages, only name them
-    #[arg(long)]
-    no_install: bool,
+    #[command(flatten)]
+    daemon: appliance::Daemon,
+    #[command(flatten)]
+    packages: install::Packages,
 }
 
 impl Args {
     pub(crate) fn run(self) -> Result<()> {
         let start = Instant::now();
         let image = self.image.as_deref().map(readable).transpose()?;
-        install::ensure(&[Purpose::Demo], !self.no_install)?;
-        let daemon = match self.daemon {
-            Some(file) => file,
-            None => step("build the daemon", appliance::build_daemon)?,
-        };
+        self.packages.ensure(&[Purpose::Demo])?;
+        let daemon = self.daemon.place()?;
         let directory = appliance::default_directory();
         step("make the appliance", || {
             appliance::make(&directory, &daemon)

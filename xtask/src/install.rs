@@ -20,7 +20,14 @@ pub(crate) struct Args {
     /// What to install for; everything when none is named
     #[arg(value_enum)]
     purposes: Vec<Purpose>,
-    /// Only print what is missing
+    #[command(flatten)]
+    packages: Packages,
+}
+
+/// Whether a verb installs the packages that it needs.
+#[derive(clap::Args)]
+pub(crate) struct Packages {
+    /// Do not install missing packages, only name them
     #[arg(long)]
     no_install: bool,
 }
@@ -45,7 +52,8 @@ pub(crate) enum Purpose {
 }
 
 impl Purpose {
-    /// The lists in `xtask/packages/`, besides that of the appliance.
+    /// The lists in `xtask/packages/`. That of the appliance is always needed, for the programs
+    /// that the daemon runs.
     fn lists(self) -> &'static [&'static str] {
         match self {
             Purpose::Appliance => &["boot"],
@@ -56,11 +64,6 @@ impl Purpose {
             Purpose::Differential | Purpose::Bench => &["boot", "client", "stock"],
         }
     }
-
-    /// Whether the programs that the daemon runs are needed here.
-    fn runs_daemon(self) -> bool {
-        self != Purpose::Unit
-    }
 }
 
 impl Args {
@@ -70,15 +73,21 @@ impl Args {
         } else {
             &self.purposes
         };
-        ensure(purposes, !self.no_install)?;
+        self.packages.ensure(purposes)?;
         println!("Everything that is needed is installed.");
         Ok(())
     }
 }
 
-/// Sees to it that what the purposes need is installed. Without permission to
-/// install, it prints what is missing and fails.
-pub(crate) fn ensure(purposes: &[Purpose], may_install: bool) -> Result<()> {
+impl Packages {
+    /// Sees to it that what the purposes need is installed. Without permission to
+    /// install, it prints what is missing and fails.
+    pub(crate) fn ensure(&self, purposes: &[Purpose]) -> Result<()> {
+        ensure(purposes, !self.no_install)
+    }
+}
+
+fn ensure(purposes: &[Purpose], may_install: bool) -> Result<()> {
     if process::find("dpkg-query").is_none() {
         println!(
             "This is not Debian, so nothing is installed; {} names what is needed.",
@@ -131,12 +140,9 @@ pub(crate) fn ensure(purposes: &[Purpose], may_install: bool) -> Result<()> {
 }
 
 fn wanted(purposes: &[Purpose]) -> Result<Vec<Package>> {
-    let mut files: Vec<PathBuf> = Vec::new();
+    let mut files: Vec<PathBuf> = vec![crate::appliance::package_list()];
     for purpose in purposes {
         files.extend(purpose.lists().iter().map(|name| list_of(name)));
-        if purpose.runs_daemon() {
-            files.push(crate::appliance::package_list());
-        }
     }
     files.sort();
     files.dedup();

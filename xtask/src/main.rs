@@ -10,6 +10,7 @@ use clap::{Parser, Subcommand};
 mod appliance;
 mod bench;
 mod capture;
+mod cargo;
 mod demo;
 mod docs;
 mod expand;

@@ -181,18 +181,6 @@ pub(crate) fn output_only(command: &mut Command, limit: Duration) -> Result<Fini
     }
 }
 
-/// Runs a program that talks to the person itself: its output goes where ours goes.
-pub(crate) fn show(command: &mut Command, limit: Duration) -> Result<()> {
-    let mut child = spawn(command.stdin(Stdio::null()))?;
-    let waited = wait(&mut child, limit);
-    stop(&mut child);
-    match waited? {
-        Some(status) if status.success() => Ok(()),
-        Some(status) => bail!("{} failed ({status})", name(command)),
-        None => bail!("{} did not end within {} s", name(command), limit.as_secs()),
-    }
-}
-
 /// Waits for a child, at most as long as the limit; `None` when it still runs.
 pub(crate) fn wait(child: &mut Child, limit: Duration) -> Result<Option<ExitStatus>> {
     let end = Instant::now() + limit;

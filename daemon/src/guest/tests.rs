@@ -12,6 +12,7 @@ use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use nix::unistd::mkfifo;
 use protocol::{GuestPath, Result};
 use tempfile::TempDir;
+use testkit::Numbers;
 
 use super::{Guest, file_type};
 
@@ -340,37 +341,24 @@ fn a_directory_is_not_a_mounted_root() {
     assert!(!Guest::new("/no/such/sysroot").is_mounted());
 }
 
-/// Numbers that look random and are the same each time.
-struct Numbers(u64);
-
-impl Numbers {
-    fn below(&mut self, limit: usize) -> usize {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        usize::try_from(self.0 >> 33).unwrap() % limit
-    }
-
-    /// A path of a few components, most of which exist in the tree below.
-    fn path(&mut self, absolute: bool) -> String {
-        const PARTS: [&str; 9] = ["a", "b", "c", "d", "..", ".", "", "f", "new"];
-        let count = 1 + self.below(5);
-        let parts: Vec<_> = (0..count).map(|_| PARTS[self.below(PARTS.len())]).collect();
-        let path = parts.join("/");
-        match (absolute, path.as_str()) {
-            (true, _) => format!("/{path}"),
-            // A link to nothing cannot be made.
-            (false, "") => ".".to_owned(),
-            (false, _) => path.trim_start_matches('/').to_owned(),
-        }
+/// A path of a few components, most of which exist in the tree below.
+fn some_path(numbers: &mut Numbers, absolute: bool) -> String {
+    const PARTS: [&str; 9] = ["a", "b", "c", "d", "..", ".", "", "f", "new"];
+    let count = 1 + numbers.below(5);
+    let parts: Vec<_> = (0..count).map(|_| numbers.pick(&PARTS)).collect();
+    let path = parts.join("/");
+    match (absolute, path.as_str()) {
+        (true, _) => format!("/{path}"),
+        // A link to nothing cannot be made.
+        (false, "") => ".".to_owned(),
+        (false, _) => path.trim_start_matches('/').to_owned(),
     }
 }
 
 /// A tree of directories, files and links in all directions.
 fn maze(seed: u64) -> Tree {
     let tree = Tree::new();
-    let mut numbers = Numbers(seed);
+    let mut numbers = Numbers::new(seed);
     for dir in ["", "a/", "b/", "a/c/"] {
         let _ = fs::create_dir(tree.at(dir));
         for name in ["a", "b", "c", "d", "f"] {
@@ -380,7 +368,7 @@ fn maze(seed: u64) -> Tree {
                 1 => fs::write(place, name),
                 _ => {
                     let absolute = numbers.below(2) == 0;
-                    symlink(numbers.path(absolute), place)
+                    symlink(some_path(&mut numbers, absolute), place)
                 }
             };
         }
@@ -405,14 +393,14 @@ fn listing(dir: &std::path::Path, prefix: &str, out: &mut Vec<String>) {
 
 #[test]
 fn both_resolvers_go_the_same_ways_and_none_leads_out() {
-    for seed in 0..25 {
+    for seed in 1..=25 {
         // One tree for each, since files are made in them.
         let trees = [maze(seed), maze(seed)];
         let [guest, _] = trees[0].guests();
         let [_, emulated] = trees[1].guests();
-        let mut numbers = Numbers(seed + 1000);
+        let mut numbers = Numbers::new(seed + 1000);
         for _ in 0..60 {
-            let name = path(&numbers.path(true));
+            let name = path(&some_path(&mut numbers, true));
             let made = [&guest, &emulated].map(|guest| {
                 let file = guest.create(&name, OFlag::O_WRONLY, Mode::S_IRWXU);
                 file.map(drop).map_err(|error| error.errno())

@@ -3,8 +3,8 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
-use conformance::support::numbers::Numbers;
 use conformance::{Direct, DiskSpec};
+use testkit::Numbers;
 
 const SIZE: u64 = 8 << 20;
 

@@ -5,8 +5,17 @@ use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::PathBuf;
 
 use conformance::Direct;
-use conformance::support::rsync::Remote;
 use protocol::api::{RsyncInOptions, RsyncOutOptions};
+use tempfile::TempDir;
+use testkit::Remote;
+
+/// Another computer, with nothing on it yet.
+fn remote() -> (TempDir, Remote) {
+    let scratch = tempfile::tempdir().expect("a scratch directory");
+    let remote = Remote::start(scratch.path()).expect("rsync");
+    (scratch, remote)
+}
+
 /// `archive`, and `deletedest` as said.
 fn inwards(deletedest: bool) -> RsyncInOptions {
     RsyncInOptions {
@@ -17,7 +26,7 @@ fn inwards(deletedest: bool) -> RsyncInOptions {
 
 #[test]
 fn a_directory_comes_in() {
-    let remote = Remote::start();
+    let (_scratch, remote) = remote();
     fs::create_dir_all(remote.at("tree/sub")).unwrap();
     fs::write(remote.at("tree/sub/file"), "content").unwrap();
     symlink("/etc", remote.at("tree/link")).unwrap();
@@ -28,7 +37,7 @@ fn a_directory_comes_in() {
     direct.touch("/dest/extra").unwrap();
     // What is to be a directory leads to the appliance.
     direct.ln_s("/tmp", "/dest/sub").unwrap();
-    let url = remote.url("tree/");
+    let url = remote.url("/tree/");
     direct.rsync_in(&url, "/dest", &inwards(false)).unwrap();
     assert!(direct.is_dir("/dest/sub", &Default::default()).unwrap());
     assert_eq!(direct.pread("/dest/sub/file", 100, 0).unwrap(), b"content");
@@ -44,22 +53,22 @@ fn a_directory_comes_in() {
 
 #[test]
 fn a_file_comes_in_under_another_name() {
-    let remote = Remote::start();
+    let (_scratch, remote) = remote();
     fs::write(remote.at("file"), "content").unwrap();
     let mut direct = Direct::mounted();
     let options = RsyncInOptions::default();
-    let url = remote.url("file");
+    let url = remote.url("/file");
     direct.rsync_in(&url, "/name", &options).unwrap();
     assert_eq!(direct.pread("/name", 100, 0).unwrap(), b"content");
     let error = direct
-        .rsync_in(&remote.url("missing"), "/name", &options)
+        .rsync_in(&remote.url("/missing"), "/name", &options)
         .unwrap_err();
     assert!(error.to_string().contains("to '/name'"), "{error}");
 }
 
 #[test]
 fn a_directory_goes_out() {
-    let remote = Remote::start();
+    let (_scratch, remote) = remote();
     let mut direct = Direct::mounted();
     direct.mkdir_p("/src/sub").unwrap();
     direct.internal_write("/src/sub/file", b"content").unwrap();
@@ -73,7 +82,7 @@ fn a_directory_goes_out() {
         archive: Some(true),
         deletedest: None,
     };
-    let url = remote.url("dest/");
+    let url = remote.url("/dest/");
     direct.rsync_out("/way/", &url, &options).unwrap();
     let file = remote.at("dest/sub/file");
     assert_eq!(fs::read(&file).unwrap(), b"content");

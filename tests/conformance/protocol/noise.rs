@@ -8,6 +8,7 @@ use conformance::{Direct, DiskSpec};
 use protocol::api;
 use protocol::wire::{Header, STATUS_OK};
 use protocol::xdr::Decoder;
+use testkit::Numbers;
 
 use super::SERIAL;
 
@@ -27,23 +28,16 @@ const EXCLUDED: &[&str] = &[
 const BUDGET: Duration = Duration::from_secs(15);
 const MESSAGES: usize = 3000;
 
-/// xorshift64*, so that a seed is a test case.
-struct Random(u64);
+/// What is sent; a seed is a test case.
+struct Random(Numbers);
 
 impl Random {
     fn next(&mut self) -> u64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        self.0.wrapping_mul(0x2545_f491_4f6c_dd1d)
+        self.0.any()
     }
 
     fn below(&mut self, limit: usize) -> usize {
-        (self.next() % limit as u64) as usize
-    }
-
-    fn pick<T: Copy>(&mut self, items: &[T]) -> T {
-        items[self.below(items.len())]
+        self.0.index(limit)
     }
 
     /// Something that could be an argument.
@@ -71,7 +65,7 @@ impl Random {
             0 => (self.below(3) as u32).to_be_bytes().to_vec(),
             1 => self.next().to_be_bytes()[..4].to_vec(),
             2 => self.next().to_be_bytes().to_vec(),
-            _ => string(self.pick(STRINGS)),
+            _ => string(self.0.pick(STRINGS)),
         }
     }
 
@@ -80,7 +74,7 @@ impl Random {
         for _ in 0..self.below(3) {
             if !body.is_empty() {
                 let at = self.below(body.len());
-                body[at] = self.next() as u8;
+                body[at] = self.0.byte();
             }
         }
         if self.below(8) == 0 {
@@ -121,7 +115,7 @@ fn looked_at(header: &Header) -> bool {
 }
 
 fn run(seed: u64) {
-    let mut random = Random(seed);
+    let mut random = Random(Numbers::new(seed));
     let disks = [
         DiskSpec::Formatted("ext4", 16 << 20),
         DiskSpec::Blank(16 << 20),
@@ -140,7 +134,7 @@ fn run(seed: u64) {
         if action.is_some_and(|action| action.file_in) {
             for _ in 0..random.below(4) {
                 let len = 1 + random.below(8192);
-                bytes.extend(raw::chunk(false, &vec![random.next() as u8; len]));
+                bytes.extend(raw::chunk(false, &vec![random.0.byte(); len]));
             }
             bytes.extend(raw::chunk(random.below(3) == 0, &[]));
         }

@@ -10,6 +10,7 @@ use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use protocol::api::{MkfsOptions, TarOutOptions};
+use testkit::Numbers;
 
 /// Names of a directory.
 const NAMES: usize = 4000;
@@ -19,16 +20,7 @@ const BLOCK: usize = 4096;
 
 /// Bytes that no program makes shorter.
 pub(crate) fn noise(len: usize) -> Vec<u8> {
-    let mut state = 88_172_645_463_325_252_u64;
-    let mut bytes = Vec::with_capacity(len + 8);
-    while bytes.len() < len {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        bytes.extend(state.to_le_bytes());
-    }
-    bytes.truncate(len);
-    bytes
+    Numbers::new(88_172_645_463_325_252).noise(len)
 }
 
 /// A guest with a tree of many names, and data; as many names in `/names`; a small filesystem in

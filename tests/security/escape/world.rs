@@ -10,11 +10,11 @@ use std::process::Command;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
-use conformance::support::rsync::Remote;
 use conformance::{Direct, DiskSpec};
 use nix::mount::{MntFlags, umount2};
 use nix::sched::{CloneFlags, setns, unshare};
 use tempfile::TempDir;
+use testkit::Remote;
 
 use super::answer::{Answer, Received};
 use super::canary::{CANARY, difference, leaked, plant, snapshot};
@@ -181,7 +181,7 @@ pub(crate) struct World {
     /// Another computer, once there was a call for one.
     remote: Option<Remote>,
     /// Goes last: the images.
-    _images: TempDir,
+    images: TempDir,
 }
 
 /// Directories of the sandbox that are this machine's, or the guest, or change by themselves.
@@ -254,7 +254,7 @@ impl World {
             remote: None,
             root,
             fixture,
-            _images: images,
+            images,
         };
         assert_eq!(world.outside.is_empty(), !setting.canary);
         world.mounts = world.mounted();
@@ -281,11 +281,11 @@ impl World {
         let mut given = given.clone();
         if given.has("remote") {
             let remote = self.remote.get_or_insert_with(|| {
-                let remote = Remote::start();
+                let remote = Remote::start(self.images.path()).expect("rsync");
                 fs::write(remote.at("file"), "from elsewhere\n").expect("write");
                 remote
             });
-            given.set("remote", Value::bytes(remote.url("")));
+            given.set("remote", Value::bytes(remote.url("/")));
         }
         self.watchdog.set(Some(Instant::now() + PATIENCE));
         let mut sent = Received::default();

@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::Result;
 
 use super::Tally;
-use crate::{process, repository};
+use crate::process;
 
 /// Runs `cargo test` (through `cargo nextest` where that is installed) and
 /// counts its results. What it prints goes to the caller's terminal.
@@ -21,9 +21,7 @@ pub(super) fn run(
     limit: Duration,
 ) -> Result<Tally> {
     let nextest = process::find("cargo-nextest").is_some();
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(cargo);
-    command.current_dir(repository());
+    let mut command = crate::cargo::command();
     if nextest {
         command.args([
             "nextest",

@@ -13,9 +13,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
+use testkit::Remote;
 
 use super::release::{self, Release, Releases};
-use super::remote::Remote;
 use super::script::{self, Script};
 use super::{Tally, normal, workshop};
 use crate::{kvm, process, repository};
@@ -291,7 +291,7 @@ fn attempt(script: &Script, place: &Place, client: Option<&Release>) -> Result<S
     }
     let remote = script.rsync.then(|| Remote::start(directory.path()));
     let remote = remote.transpose()?;
-    let url = remote.as_ref().map(Remote::url);
+    let url = remote.as_ref().map(|remote| remote.url(""));
     let commands = if script.shell {
         script.shell_commands()
     } else {

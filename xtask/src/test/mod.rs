@@ -13,7 +13,6 @@ mod cargo;
 mod differential;
 mod normal;
 mod release;
-mod remote;
 mod script;
 mod spelling;
 pub(crate) mod workshop;
@@ -29,9 +28,8 @@ pub(crate) struct Args {
     /// Only tests and scripts whose name contains this
     #[arg(long, default_value = "", hide_default_value = true)]
     filter: String,
-    /// Do not install missing packages, only name them
-    #[arg(long)]
-    no_install: bool,
+    #[command(flatten)]
+    packages: install::Packages,
     /// Record what the stock daemon prints as what the scripts expect
     #[arg(long)]
     record: bool,
@@ -84,7 +82,7 @@ impl Args {
             lanes => lanes,
         };
         let purposes: Vec<Purpose> = lanes.iter().map(|lane| lane.purpose()).collect();
-        install::ensure(&purposes, !self.no_install)?;
+        self.packages.ensure(&purposes)?;
         let daemon = match &self.daemon {
             Some(daemon) => {
                 let found = daemon.canonicalize();

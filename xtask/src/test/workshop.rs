@@ -7,33 +7,21 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::{appliance, install, process, repository};
+use crate::{cargo, install, process};
 
 const SHORT: Duration = Duration::from_secs(60);
 
 /// The directory of everything that the lanes keep between runs.
 pub(crate) fn directory() -> Result<PathBuf> {
-    let directory = appliance::target().join("lanes");
+    let directory = cargo::target().join("lanes");
     fs::create_dir_all(&directory).with_context(|| directory.display().to_string())?;
     Ok(directory)
 }
 
 /// Builds the hypervisor stand-in.
 pub(super) fn build_standin() -> Result<PathBuf> {
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    process::show(
-        Command::new(cargo).current_dir(repository()).args([
-            "build",
-            "--quiet",
-            "--package",
-            "conformance",
-            "--bin",
-            "hv-standin",
-        ]),
-        Duration::from_secs(1800),
-    )
-    .context("the stand-in does not build")?;
-    Ok(appliance::target().join("debug/hv-standin"))
+    let arguments = ["--package", "conformance", "--bin", "hv-standin"];
+    cargo::build(&arguments, "debug/hv-standin")
 }
 
 /// A fixed appliance that the library accepts. Only its root filesystem is

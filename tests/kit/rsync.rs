@@ -1,76 +1,76 @@
 //! Another computer for rsync to talk with: a daemon of rsync on this one.
 
 use std::fs;
+use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
-
-use tempfile::TempDir;
 
 /// How long the daemon may take to answer.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// An rsync daemon that serves a directory; it ends with this.
+/// An rsync daemon that serves a directory to this machine only; it ends with this.
 #[derive(Debug)]
 pub struct Remote {
     process: Child,
-    scratch: TempDir,
+    served: PathBuf,
     port: u16,
 }
 
 impl Remote {
-    /// Starts it with an empty directory.
+    /// Serves an empty directory, `served`, which is made in this one.
     ///
-    /// # Panics
+    /// # Errors
     ///
     /// When it does not start.
-    pub fn start() -> Self {
-        let scratch = tempfile::tempdir().expect("a scratch directory");
-        let served = scratch.path().join("served");
-        fs::create_dir(&served).expect("a directory");
+    pub fn start(directory: &Path) -> io::Result<Self> {
+        let served = directory.join("served");
+        fs::create_dir(&served)?;
         let config = format!(
-            "use chroot = no\nmunge symlinks = no\nuid = root\ngid = root\n[module]\npath = {}\nread only = no\n",
+            "use chroot = no\nmunge symlinks = no\nuid = root\ngid = root\n\
+             [module]\npath = {}\nread only = no\n",
             served.display()
         );
-        let config_file = scratch.path().join("rsyncd.conf");
-        fs::write(&config_file, config).expect("a configuration");
-        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
-        let port = free.local_addr().expect("its number").port();
+        let config_file = directory.join("rsyncd.conf");
+        fs::write(&config_file, config)?;
+        let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let address: SocketAddr = free.local_addr()?;
         drop(free);
         // It must not outlive us, however we end.
         let process = Command::new("setpriv")
             .args(["--pdeathsig", "KILL", "--", "rsync"])
             .args(["--daemon", "--no-detach", "--address", "127.0.0.1"])
-            .arg(format!("--port={port}"))
+            .arg(format!("--port={}", address.port()))
             .arg("--config")
             .arg(&config_file)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
-            .spawn()
-            .expect("rsync");
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+            .spawn()?;
+        let remote = Self {
+            process,
+            served,
+            port: address.port(),
+        };
         let deadline = Instant::now() + PATIENCE;
         while TcpStream::connect_timeout(&address, PATIENCE).is_err() {
-            assert!(Instant::now() < deadline, "rsync does not answer");
+            if Instant::now() >= deadline {
+                return Err(io::Error::other("rsync does not answer"));
+            }
             std::thread::sleep(Duration::from_millis(10));
         }
-        Self {
-            process,
-            scratch,
-            port,
-        }
+        Ok(remote)
     }
 
-    /// The directory, or what is at this path below it, for rsync.
+    /// The directory with `""`, or what is at this absolute path in it, for rsync.
     pub fn url(&self, path: &str) -> String {
-        format!("rsync://127.0.0.1:{}/module/{path}", self.port)
+        format!("rsync://127.0.0.1:{}/module{path}", self.port)
     }
 
-    /// The same for this machine.
+    /// What is at this path below the directory, for this machine.
     pub fn at(&self, path: &str) -> PathBuf {
-        self.scratch.path().join("served").join(path)
+        self.served.join(path)
     }
 }
 

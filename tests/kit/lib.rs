@@ -1,0 +1,7 @@
+//! What the tests of several crates share. It depends on nothing, so that any of them can use it.
+
+mod numbers;
+mod rsync;
+
+pub use numbers::Numbers;
+pub use rsync::Remote;
