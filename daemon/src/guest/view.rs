@@ -54,6 +54,9 @@ impl View {
             point.path(),
             MsFlags::MS_BIND | MsFlags::MS_REC,
         )?;
+        // Where the system shares its mounts, these would be the same for the kernel as those of the
+        // guest, and the end of the one that of the other.
+        remount(None, point.path(), MsFlags::MS_PRIVATE | MsFlags::MS_REC)?;
         let flags = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | access;
         let flags = flags | MsFlags::MS_NODEV | MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC;
         let flags = flags | MS_NOSYMFOLLOW;
@@ -79,4 +82,43 @@ impl AsFd for View {
 
 fn remount(from: Option<&Path>, to: &Path, flags: MsFlags) -> Result<()> {
     mount(from, to, None::<&str>, flags, None::<&str>).context(to.display())
+}
+
+#[cfg(test)]
+mod tests {
+    use nix::sched::{CloneFlags, unshare};
+
+    use super::*;
+
+    #[test]
+    fn what_is_shared_stays_mounted_when_a_view_of_it_ends() {
+        // This thread's own mounts, shared among themselves as systemd has them.
+        unshare(CloneFlags::CLONE_NEWNS).unwrap();
+        for kind in [MsFlags::MS_PRIVATE, MsFlags::MS_SHARED] {
+            remount(None, Path::new("/"), MsFlags::MS_REC | kind).unwrap();
+        }
+        let top = tempfile::tempdir().unwrap();
+        let below = top.path().join("below");
+        for at in [top.path(), &below] {
+            std::fs::create_dir_all(at).unwrap();
+            mount(
+                Some("none"),
+                at,
+                Some("tmpfs"),
+                MsFlags::empty(),
+                None::<&str>,
+            )
+            .unwrap();
+        }
+        std::fs::write(below.join("file"), "content").unwrap();
+        let directory = std::fs::File::open(top.path()).unwrap();
+        let view = View::new(&directory).unwrap();
+        let seen = std::fs::read(descriptor_path(&view).join("below/file"));
+        assert_eq!(seen.unwrap(), b"content");
+        drop(view);
+        assert!(below.join("file").exists());
+        for at in [&below, top.path()] {
+            nix::mount::umount(at).unwrap();
+        }
+    }
 }
