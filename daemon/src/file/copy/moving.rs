@@ -25,7 +25,8 @@ pub(super) fn move_to(
         Ok(stat) if file_type(&stat) == SFlag::S_IFDIR => dest.join(from.name.as_bytes()),
         _ => dest.clone(),
     };
-    if file_type(&stat) != SFlag::S_IFDIR {
+    let is_dir = file_type(&stat) == SFlag::S_IFDIR;
+    if !is_dir {
         tree::require_no_slash(&target)?;
     }
     let to = guest.parent(&target)?;
@@ -41,12 +42,14 @@ pub(super) fn move_to(
     ) {
         Ok(()) => Ok(()),
         Err(Errno::EXDEV) => {
-            // What is there must give way as a rename would make it.
-            match unlinkat(&to.dir, to.name.as_os_str(), UnlinkatFlags::NoRemoveDir) {
-                Err(Errno::EISDIR) if file_type(&stat) == SFlag::S_IFDIR => {
-                    unlinkat(&to.dir, to.name.as_os_str(), UnlinkatFlags::RemoveDir)
-                        .with_context(subject)?;
-                }
+            // What is there must give way as a rename would make it: a directory to a directory,
+            // and anything else to anything else.
+            let kind = if is_dir {
+                UnlinkatFlags::RemoveDir
+            } else {
+                UnlinkatFlags::NoRemoveDir
+            };
+            match unlinkat(&to.dir, to.name.as_os_str(), kind) {
                 Ok(()) | Err(Errno::ENOENT) => {}
                 Err(errno) => return Err(Error::os(errno, subject())),
             }
