@@ -61,6 +61,19 @@ pub(crate) struct Attributes {
     pub(crate) selinux: Option<Vec<u8>>,
 }
 
+impl Attributes {
+    /// What they take besides their own size.
+    pub(crate) fn memory(&self) -> usize {
+        let xattrs = self
+            .xattrs
+            .iter()
+            .map(|(name, value)| size_of::<(Vec<u8>, Vec<u8>)>() + name.len() + value.len());
+        let texts = [&self.acl_access, &self.acl_default, &self.selinux];
+        let texts = texts.into_iter().flatten().map(Vec::len);
+        xattrs.chain(texts).sum()
+    }
+}
+
 /// The keys of extended headers that hold attributes.
 pub(crate) const XATTR_PREFIX: &[u8] = b"SCHILY.xattr.";
 pub(crate) const ACL_ACCESS: &[u8] = b"SCHILY.acl.access";

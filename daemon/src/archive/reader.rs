@@ -21,6 +21,8 @@ const BUFFER: usize = 256 << 10;
 /// Longest long name and longest extended header that are read. An extended
 /// header holds a member's attributes, each at most 64 KiB.
 const EXTENSION_MAX: u64 = 4 << 20;
+/// How many records of global extended headers are kept; each member gets them all.
+const GLOBAL_MAX: usize = 1024;
 
 /// A tar archive that is being read.
 pub(crate) struct Reader<R> {
@@ -88,7 +90,12 @@ impl<R: Read> Reader<R> {
                 EntryType::XGlobalHeader => {
                     let records = self.records()?;
                     self.global.extend(records);
-                    if self.global.len() > 1024 {
+                    let bytes = self
+                        .global
+                        .iter()
+                        .map(|(key, value)| key.len() + value.len());
+                    if self.global.len() > GLOBAL_MAX || bytes.sum::<usize>() as u64 > EXTENSION_MAX
+                    {
                         return Err(damaged("its global extended headers are too long"));
                     }
                 }
@@ -334,4 +341,46 @@ fn bad_header(error: std::io::Error) -> Error {
 
 fn no_archive() -> Error {
     Error::with_errno(Errno::EINVAL, "this does not look like a tar archive")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An archive of extended headers for all members, each with one attribute of this length.
+    fn with_global(lengths: &[usize]) -> Vec<u8> {
+        let mut archive = Vec::new();
+        for &length in lengths {
+            // The record's length is one of seven digits.
+            let record = format!(
+                "{:07} SCHILY.xattr.user.a={}\n",
+                length + 29,
+                "x".repeat(length)
+            );
+            let mut header = Header::new_ustar();
+            header.set_entry_type(EntryType::XGlobalHeader);
+            header.set_size(record.len() as u64);
+            header.set_cksum();
+            archive.extend_from_slice(header.as_bytes());
+            archive.extend_from_slice(record.as_bytes());
+            archive.resize(archive.len().next_multiple_of(BLOCK), 0);
+        }
+        archive.resize(archive.len() + 2 * BLOCK, 0);
+        archive
+    }
+
+    #[test]
+    fn what_is_kept_for_all_members_is_bounded() {
+        let read = |lengths: &[usize]| {
+            let archive = with_global(lengths);
+            Reader::new(archive.as_slice()).next().map(|_| ())
+        };
+        read(&[1 << 20, 2 << 20]).unwrap();
+        read(&[10; GLOBAL_MAX]).unwrap();
+        for lengths in [&[3 << 20; 2][..], &[10; GLOBAL_MAX + 1]] {
+            let error = read(lengths).unwrap_err();
+            assert_eq!(error.errno(), Some(Errno::EINVAL));
+            assert!(error.message().contains("global"), "{error}");
+        }
+    }
 }

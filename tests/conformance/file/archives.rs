@@ -158,3 +158,45 @@ fn many_small_files_keep_their_data_and_metadata() {
         assert_eq!(read, content.as_bytes(), "{path}");
     }
 }
+
+#[test]
+fn the_last_of_several_members_for_a_directory_counts() {
+    let mut builder = Builder::new(Vec::new());
+    let mut add = |name: &str, kind, mode, mtime| {
+        let mut header = Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_mode(mode);
+        header.set_mtime(mtime);
+        header.set_size(0);
+        builder
+            .append_data(&mut header, name, std::io::empty())
+            .expect("archive");
+    };
+    let (dir, file) = (EntryType::Directory, EntryType::Regular);
+    for (name, kind, mode, mtime) in [
+        ("d/", dir, 0o700, 1),
+        ("d/", dir, 0o751, 2),
+        ("d/f", file, 0o644, 3),
+        ("e/", dir, 0o700, 1),
+        ("e/f", file, 0o644, 3),
+        ("e/", dir, 0o751, 2),
+        ("g/", dir, 0o700, 1),
+        ("h", file, 0o644, 3),
+        ("g/", dir, 0o751, 2),
+    ] {
+        add(name, kind, mode, mtime);
+    }
+    let archive = builder.into_inner().expect("archive");
+    let mut direct = Direct::mounted();
+    direct
+        .tar_in(&mut archive.as_slice(), "/", &TarInOptions::default())
+        .expect("tar_in");
+    for path in ["/d", "/e", "/g"] {
+        let stat = direct.statns(path).expect("statns");
+        assert_eq!(
+            (stat.st_mode & 0o7777, stat.st_mtime_sec),
+            (0o751, 2),
+            "{path}"
+        );
+    }
+}

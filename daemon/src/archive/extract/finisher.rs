@@ -28,7 +28,7 @@ pub(super) const SMALL: u64 = 64 << 10;
 /// Files that are handed over at a time: to wake the thread for each would take
 /// longer than to finish it.
 const BATCH: usize = 64;
-/// Or fewer, when they have this much data.
+/// Or fewer, when they have this much data and attributes.
 const BATCH_BYTES: usize = 256 << 10;
 /// Batches that may wait.
 const WAITING: usize = 2;
@@ -125,7 +125,7 @@ impl Finisher {
 
     /// Has the file finished some time before [`Finisher::wait`] is back.
     pub(super) fn add(&mut self, made: Made) {
-        self.bytes += made.data.len();
+        self.bytes += made.data.len() + made.member.attributes.memory();
         self.batch.push(made);
         if self.batch.len() >= BATCH || self.bytes >= BATCH_BYTES {
             self.hand_over();
@@ -236,4 +236,31 @@ pub(super) fn mode_of(member: &Member) -> Mode {
 
 fn mtime(member: &Member) -> TimeSpec {
     TimeSpec::new(member.mtime.0, member.mtime.1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_with_much_to_keep_are_not_kept_waiting() {
+        let mut finisher = Finisher::new(Wanted::default());
+        finisher.thread = Thread::None;
+        let made = |value: usize| {
+            let mut member = Member::default();
+            let attribute = (b"user.a".to_vec(), vec![0; value]);
+            member.attributes.xattrs.push(attribute);
+            Made {
+                file: tempfile::tempfile().unwrap().into(),
+                data: vec![0; 10],
+                member,
+                place: 1,
+            }
+        };
+        finisher.add(made(10));
+        assert_eq!(finisher.batch.len(), 1);
+        finisher.add(made(BATCH_BYTES));
+        assert_eq!(finisher.batch.len(), 0);
+        finisher.wait().result().unwrap();
+    }
 }

@@ -66,11 +66,16 @@ impl Extractor<'_> {
             }
         }
         let made = fstat(self.places.directory(path).map_err(Failure::Member)?)?;
+        // Of several members for one directory the last counts.
+        let holds_links = self
+            .directories
+            .pop_if(|directory| directory.path == path)
+            .is_some_and(|directory| directory.holds_links);
         self.directories.push(Directory {
             path: path.to_vec(),
             identity: identity(&made),
             member: member.clone(),
-            holds_links: false,
+            holds_links,
         });
         Ok(())
     }
