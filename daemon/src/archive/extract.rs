@@ -45,16 +45,7 @@ pub(crate) fn extract<R: Read>(
     options: ExtractOptions,
     reader: &mut Reader<R>,
 ) -> Result<()> {
-    let mut extractor = Extractor {
-        places: Places::new(guest, directory)?,
-        options,
-        directories: Vec::new(),
-        held: HashMap::new(),
-        late: Vec::new(),
-        finisher: Finisher::new(options.attributes),
-        place: 0,
-        problems: Problems::default(),
-    };
+    let mut extractor = Extractor::new(guest, directory, options)?;
     let read = loop {
         match reader.next() {
             Ok(Some(mut member)) => {
@@ -104,7 +95,20 @@ impl From<Errno> for Failure {
     }
 }
 
-impl Extractor<'_> {
+impl<'g> Extractor<'g> {
+    fn new(guest: &'g Guest, directory: &GuestPath, options: ExtractOptions) -> Result<Self> {
+        Ok(Self {
+            places: Places::new(guest, directory)?,
+            options,
+            directories: Vec::new(),
+            held: HashMap::new(),
+            late: Vec::new(),
+            finisher: Finisher::new(options.attributes),
+            place: 0,
+            problems: Problems::default(),
+        })
+    }
+
     /// Makes one member. Fails only if the archive cannot be read on.
     fn member<R: Read>(&mut self, member: &mut Member, reader: &mut Reader<R>) -> Result<()> {
         self.place += 1;

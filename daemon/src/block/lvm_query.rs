@@ -3,6 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 use nix::errno::Errno;
 use protocol::api::{LvmLv, LvmPv, LvmQueryActions, LvmVg};
@@ -175,9 +176,7 @@ impl LvmQueryActions for Daemon {
             .arg(&file)
             .operands([vgname])
             .run()?;
-        let length = std::fs::metadata(&file).context(file.display())?.len();
-        room::require(usize::try_from(length).unwrap_or(usize::MAX)).context(vgname)?;
-        std::fs::read(&file).context(file.display())
+        whole(&file).context(vgname)
     }
 
     fn pvchange_uuid(&mut self, device: Device) -> Result<()> {
@@ -196,6 +195,13 @@ impl LvmQueryActions for Daemon {
     fn vgchange_uuid_all(&mut self) -> Result<()> {
         change(lvm(["vgchange", "-u"]))
     }
+}
+
+/// What is in a file, if a reply can hold it: the metadata's size is the guest's to choose.
+fn whole(file: &Path) -> Result<Vec<u8>> {
+    let length = std::fs::metadata(file).context(file.display())?.len();
+    room::require(usize::try_from(length).unwrap_or(usize::MAX))?;
+    std::fs::read(file).context(file.display())
 }
 
 /// The field of the one thing that `subject` names.
@@ -234,6 +240,21 @@ mod tests {
     use crate::captured::outputs;
 
     const MIB: i64 = 1 << 20;
+
+    #[test]
+    fn metadata_that_no_reply_can_hold_is_not_read() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        let sized = |length| file.as_file().set_len(length).expect("a length");
+        sized(4 << 20);
+        assert_eq!(whole(file.path()).expect("all of it").len(), 4 << 20);
+        // More than there is memory for.
+        for length in [(4 << 20) + 1, 1 << 42] {
+            sized(length);
+            let error = whole(file.path()).expect_err("too much");
+            assert_eq!(error.errno(), Some(Errno::E2BIG), "{error}");
+            assert!(error.to_string().contains("4194304"), "{error}");
+        }
+    }
 
     fn full<T>(
         what: &str,

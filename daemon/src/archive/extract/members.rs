@@ -223,3 +223,74 @@ fn small_data<R: Read>(member: &Member, reader: &mut Reader<R>) -> Result<Vec<u8
     }
     Ok(data)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+
+    use nix::unistd::mkfifo;
+    use protocol::GuestPath;
+
+    use super::*;
+    use crate::archive::attributes::Wanted;
+    use crate::archive::extract::ExtractOptions;
+    use crate::guest::Guest;
+
+    /// A pipe as an archive has it, with an attribute.
+    fn pipe() -> Member {
+        let mut member = Member {
+            kind: Kind::Fifo,
+            mode: 0o4751,
+            uid: 7,
+            gid: 8,
+            mtime: (1, 2),
+            ..Member::default()
+        };
+        let attribute = (b"trusted.mark".to_vec(), b"x".to_vec());
+        member.attributes.xattrs.push(attribute);
+        member
+    }
+
+    #[test]
+    fn what_took_the_place_of_a_special_file_is_not_followed() {
+        let scratch = tempfile::tempdir().unwrap();
+        let outside = scratch.path().join("outside");
+        fs::write(&outside, "the appliance's").unwrap();
+        fs::set_permissions(&outside, fs::Permissions::from_mode(0o600)).unwrap();
+        let root = scratch.path().join("root");
+        fs::create_dir_all(root.join("in")).unwrap();
+        mkfifo(&root.join("in/pipe"), Mode::S_IRUSR).unwrap();
+        symlink(&outside, root.join("in/link")).unwrap();
+
+        let guest = Guest::new(&root);
+        let into = GuestPath::new("/in").unwrap();
+        let attributes = Wanted {
+            xattrs: true,
+            ..Wanted::default()
+        };
+        let options = ExtractOptions {
+            attributes,
+            ..ExtractOptions::default()
+        };
+        let mut extractor = Extractor::new(&guest, &into, options).unwrap();
+        assert!(extractor.set_metadata(b"pipe", &pipe()).is_ok());
+        let made = fs::symlink_metadata(root.join("in/pipe")).unwrap();
+        assert_eq!(made.mode(), 0o01_4751);
+        assert_eq!((made.uid(), made.gid()), (7, 8));
+        assert_eq!((made.mtime(), made.mtime_nsec()), (1, 2));
+
+        // As if it were there since the pipe was made. Whether the kernel changes the link's
+        // own mode or refuses to is up to the filesystem.
+        let before = fs::metadata(&outside).unwrap();
+        let _ = extractor.set_metadata(b"link", &pipe());
+        let after = fs::metadata(&outside).unwrap();
+        assert_eq!(after.mode(), before.mode());
+        assert_eq!((after.uid(), after.gid()), (before.uid(), before.gid()));
+        assert_eq!(after.mtime(), before.mtime());
+        let marked = crate::xattr::all(&fs::File::open(&outside).unwrap()).unwrap();
+        assert_eq!(marked, []);
+        let link = fs::symlink_metadata(root.join("in/link")).unwrap();
+        assert_eq!((link.uid(), link.gid()), (7, 8));
+    }
+}
