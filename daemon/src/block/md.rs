@@ -39,7 +39,7 @@ impl MdActions for Daemon {
         // mdadm knows no `--` that would tell a name from an option.
         if name.is_empty() || name.as_encoded_bytes().starts_with(b"-") {
             return Err(Error::invalid(format!(
-                "{}: not the name of a RAID array",
+                "'{}' is not the name of a RAID array",
                 name.display()
             )));
         }

@@ -136,6 +136,21 @@ fn names_are_translated_both_ways() {
 }
 
 #[test]
+fn a_volume_whose_name_ends_in_a_digit_is_no_partition() {
+    let mut tree = shuffled();
+    tree.disk("dm-0", &[]);
+    fs::create_dir_all(tree.path().join("dev/vg")).unwrap();
+    symlink("../dm-0", tree.path().join("dev/vg/lv1")).unwrap();
+    symlink("../dm-0", tree.path().join("dev/vg/lv")).unwrap();
+    let devices = tree.devices();
+    let volume = devices.translate("/dev/vg/lv1").unwrap();
+    let (disk, number) = devices.split(&volume);
+    assert_eq!((disk.as_str(), number), ("/dev/vg/lv1", None));
+    let (disk, number) = devices.split(&devices.translate("/dev/sda10").unwrap());
+    assert_eq!((disk.as_str(), number), ("/dev/vdb", Some(10)));
+}
+
+#[test]
 fn no_disk_has_two_names() {
     let mut tree = Tree::new();
     // The kernel found the appliance's own disk first.

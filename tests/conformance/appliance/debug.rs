@@ -95,6 +95,14 @@ fn calls_leave_no_descriptors_behind() {
         before.lines().any(|line| line.contains("socket:")),
         "{before}"
     );
+    let number = |line: &str| {
+        line.split_whitespace()
+            .next()
+            .and_then(|word| word.parse().ok())
+    };
+    let numbers: Vec<Option<u32>> = before.lines().map(number).collect();
+    assert!(!numbers.contains(&None), "{before}");
+    assert!(numbers.is_sorted(), "{before}");
     direct.internal_write("/file", "x").expect("write");
     direct.mkdir("/file").expect_err("mkdir");
     debug(&mut direct, "sh", &["true"]).expect("sh");
@@ -141,11 +149,16 @@ fn programs_and_their_libraries_are_found() {
     let found = debug(
         &mut direct,
         "sh",
-        &["cp /bin/true /tmp/tool; echo >/tmp/script; chmod +x /tmp/*"],
+        &[
+            "cp /bin/true /tmp/tool; cp /lib*/*/libc.so.6 /tmp/a.so; echo >/tmp/script; chmod +x /tmp/*",
+        ],
     );
     found.expect("sh");
     let text = debug(&mut direct, "binaries", &[]).expect("binaries");
-    assert!(text.lines().any(|line| line == "/tmp/tool"), "{text}");
+    for name in ["/tmp/tool", "/tmp/a.so"] {
+        assert!(text.lines().any(|line| line == name), "{name} in {text}");
+    }
+    assert!(text.lines().is_sorted(), "{text}");
     assert!(
         !text.contains("/tmp/script") && !text.contains("/dev/"),
         "{text}"
@@ -195,6 +208,10 @@ fn the_disk_is_marked_for_its_observer() {
         refused(&mut direct, "qtrace", &["/dev/sdz", "on"]),
         "ENOENT"
     );
+    assert_eq!(
+        refused(&mut direct, "qtrace", &["/dev/null", "on"]),
+        "EINVAL"
+    );
 }
 
 #[test]
@@ -216,6 +233,10 @@ fn blocks_of_files_and_devices_are_read() {
     debug(&mut direct, "bmap_file", &["/file"]).expect("bmap_file");
     direct.internal_autosync().expect("autosync");
     assert_eq!(refused(&mut direct, "bmap_device", &["/dev/sdz"]), "ENOENT");
+    assert_eq!(
+        refused(&mut direct, "bmap_device", &["/dev/null"]),
+        "EINVAL"
+    );
     assert_eq!(refused(&mut direct, "bmap", &["x"]), "EINVAL");
     assert_eq!(refused(&mut direct, "bmap_file", &[]), "EINVAL");
     assert!(

@@ -39,6 +39,29 @@ fn names_are_utf8() {
     assert_eq!(name, "\u{1f980}".as_bytes());
 }
 
+/// A table that parted reads and writes has only primary partitions, and short names.
+#[test]
+fn partitions_of_other_tables_are_primary() {
+    let mut direct = Direct::start(&[DiskSpec::Blank(SIZE)]);
+    direct.part_init("/dev/sda", "mac").expect("part_init");
+    direct
+        .part_add("/dev/sda", "p", 64, 1000)
+        .expect("part_add");
+    let kind = direct.part_get_mbr_part_type("/dev/sda", 2);
+    assert_eq!(kind.expect("a partition"), "primary");
+    direct
+        .part_get_mbr_part_type("/dev/sda", 9)
+        .expect_err("there is none");
+    let before = direct.part_list("/dev/sda").expect("part_list");
+    let error = direct.part_set_name("/dev/sda", 2, "n".repeat(256).as_bytes());
+    assert_eq!(error.expect_err("too long").errno(), "EINVAL");
+    // To parted, these words would be a command.
+    direct
+        .part_set_name("/dev/sda", 2, b"a rm 2")
+        .expect("part_set_name");
+    assert_eq!(direct.part_list("/dev/sda").expect("part_list"), before);
+}
+
 /// Whatever is changed in a table, each question has an answer or an error.
 #[test]
 fn damaged_tables_are_answered() {

@@ -9,6 +9,9 @@ use conformance::{Direct, DiskSpec};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
+/// Sixteen bytes that are on no disk by chance.
+const MARK: &[u8] = b"91c3d7e8b2f04a65";
+
 #[test]
 fn zeroing_a_device_allocates_nothing() {
     const SIZE: u64 = 32 << 20;
@@ -42,6 +45,57 @@ fn zeroing_a_device_allocates_nothing() {
         after <= before + (64 << 10),
         "{before} became {after} bytes"
     );
+}
+
+#[test]
+fn a_small_device_is_zeroed_to_its_end() {
+    let mut direct = Direct::start(&[DiskSpec::Blank(64 << 10)]);
+    direct
+        .pwrite_device("/dev/sda", &[7; 512], (64 << 10) - 512)
+        .expect("write");
+    direct.zero("/dev/sda").expect("zero");
+    assert!(direct.is_zero_device("/dev/sda").expect("is_zero_device"));
+}
+
+/// As on FAT, where no file is longer than 4 GiB.
+#[test]
+fn free_space_beyond_the_longest_file_is_zeroed_too() {
+    const LONGEST: &str = "env --ignore-signal=XFSZ prlimit --fsize=4000000";
+    let disks = [DiskSpec::Formatted("ext2", 16 << 20)];
+    let mut direct = Direct::with_environment(&disks, &[], &[("STANDIN_WRAP", LONGEST)]);
+    let image = direct.disk(0).to_path_buf();
+    let left = || {
+        let image = fs::read(&image).expect("the image");
+        image
+            .chunks(MARK.len())
+            .filter(|part| *part == MARK)
+            .count()
+    };
+    direct.mount("/dev/sda", "/").expect("mount");
+    for name in ["/1", "/2", "/3"] {
+        direct.touch(name).expect("touch");
+        let long = direct.fill_pattern(std::str::from_utf8(MARK).expect("text"), 4_000_000, name);
+        long.expect("fill_pattern");
+    }
+    assert_eq!(
+        direct
+            .truncate_size("/1", 4_000_001)
+            .expect_err("too long")
+            .errno(),
+        "EFBIG"
+    );
+    direct.sync().expect("sync");
+    assert!(left() > 700_000);
+    for name in ["/1", "/2", "/3"] {
+        direct.rm(name).expect("rm");
+    }
+    direct.sync().expect("sync");
+    assert!(left() > 700_000, "removing leaves the data");
+    direct.zero_free_space("/").expect("zero_free_space");
+    assert!(direct.readdir("/").expect("readdir").len() == 3);
+    direct.umount("/", &Default::default()).expect("umount");
+    direct.sync().expect("sync");
+    assert_eq!(left(), 0);
 }
 
 #[test]

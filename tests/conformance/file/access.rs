@@ -166,6 +166,8 @@ fn errors_have_the_errno_that_callers_test() {
         "EINVAL"
     );
     assert_eq!(errno(direct.wc_l("/d")), "EISDIR");
+    assert_eq!(errno(direct.hexdump("/d")), "EISDIR");
+    assert_eq!(errno(direct.strings("/d")), "EISDIR");
     assert_eq!(errno(direct.head("/none")), "ENOENT");
     assert_eq!(errno(direct.file("/none")), "ENOENT");
 }
@@ -176,7 +178,8 @@ fn what_is_no_regular_file_is_not_opened() {
     // The other end of a pipe would never be opened.
     direct.mkfifo(0o666, "/fifo").expect("mkfifo");
     direct.mknod_c(0o666, 1, 5, "/zero").expect("mknod_c");
-    for path in ["/fifo", "/zero"] {
+    direct.mknod(0o140_666, 0, 0, "/socket").expect("mknod");
+    for path in ["/fifo", "/zero", "/socket"] {
         assert_eq!(errno(direct.pread(path, 1, 0)), "EINVAL");
         assert_eq!(errno(direct.pwrite(path, b"x", 0)), "EINVAL");
         assert_eq!(errno(direct.internal_write(path, b"x")), "EINVAL");
@@ -185,7 +188,36 @@ fn what_is_no_regular_file_is_not_opened() {
         assert_eq!(errno(direct.hexdump(path)), "EINVAL");
         assert_eq!(errno(direct.strings(path)), "EINVAL");
         assert_eq!(errno(direct.tail(path)), "EINVAL");
+        assert_eq!(errno(direct.checksum("crc", path)), "EINVAL");
+        assert_eq!(errno(direct.download(path, &mut Vec::new())), "EINVAL");
+        assert_eq!(errno(direct.upload(&mut &b"x"[..], path)), "EINVAL");
     }
+}
+
+#[test]
+fn what_is_in_the_way_of_new_files_is_not_opened() {
+    let mut direct = Direct::mounted();
+    direct.mkdir("/many").expect("mkdir");
+    // The other end of a pipe would never be opened.
+    direct.mkfifo(0o666, "/many/00000001").expect("mkfifo");
+    direct.fill_dir("/many", 3).expect("fill_dir");
+    for name in ["00000000", "00000002"] {
+        let file = direct.is_file(&format!("/many/{name}"), &Default::default());
+        assert!(file.expect("is_file"), "{name}");
+    }
+    assert!(
+        direct
+            .is_fifo("/many/00000001", &Default::default())
+            .expect("is_fifo")
+    );
+}
+
+#[test]
+fn a_length_that_is_none_leaves_the_file_alone() {
+    let mut direct = Direct::mounted();
+    direct.internal_write("/a", b"kept").expect("write");
+    assert_eq!(errno(direct.fallocate64("/a", -1)), "EINVAL");
+    assert_eq!(direct.pread("/a", 9, 0).expect("pread"), b"kept");
 }
 
 #[test]

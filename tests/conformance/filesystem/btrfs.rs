@@ -17,6 +17,22 @@ fn mounted() -> Option<Direct> {
     Some(direct)
 }
 
+/// What comes after the comma would be an option.
+#[test]
+fn a_subvolume_with_a_comma_is_not_mounted() {
+    let Some(mut direct) = mounted() else { return };
+    for name in ["/plain", "/a,ro"] {
+        direct
+            .btrfs_subvolume_create(name, &Default::default())
+            .expect("create");
+    }
+    direct.umount("/", &Default::default()).expect("umount");
+    let error = direct.mount("btrfsvol:/dev/sda/a,ro", "/");
+    assert_eq!(error.expect_err("a comma").errno(), "EINVAL");
+    assert!(direct.mounts().expect("mounts").is_empty());
+    direct.mount("btrfsvol:/dev/sda/plain", "/").expect("mount");
+}
+
 #[test]
 fn a_full_scrub_finds_data_that_has_changed() {
     let Some(mut direct) = mounted() else { return };

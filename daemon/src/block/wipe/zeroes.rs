@@ -20,6 +20,9 @@ use crate::reading::next_data;
 /// How much is read or written at a time.
 const BLOCK: usize = 256 << 10;
 
+/// The smallest block of a filesystem.
+const SMALLEST: usize = 512;
+
 /// To compare with, and to write.
 static ZEROES: [u8; BLOCK] = [0; BLOCK];
 
@@ -179,8 +182,9 @@ impl Fillers<'_> {
         };
         self.places.push(self.guest.parent(&path)?);
         let mut wrote = false;
+        let mut length = BLOCK;
         let more = loop {
-            match file.write(&ZEROES) {
+            match file.write(ZEROES.get(..length).unwrap_or_default()) {
                 Ok(0) => break false,
                 Ok(_) => {
                     wrote = true;
@@ -188,6 +192,9 @@ impl Fillers<'_> {
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => match error.raw_os_error().map(Errno::from_raw) {
+                    // The kernel takes room for a large piece as a whole: what is left may be
+                    // enough for a smaller one.
+                    Some(Errno::ENOSPC | Errno::EDQUOT) if length > SMALLEST => length /= 2,
                     Some(Errno::ENOSPC | Errno::EDQUOT) => break false,
                     Some(Errno::EFBIG) => break wrote,
                     _ => return Err(error).context(&path),

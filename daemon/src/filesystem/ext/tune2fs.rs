@@ -121,6 +121,21 @@ mod tests {
     }
 
     #[test]
+    fn what_the_guest_chose_makes_no_field() {
+        let out = b"Filesystem volume name:   a\nFilesystem state: x\n\nb\n\
+            Last mounted on:          /c\nFilesystem UUID\n\
+            Filesystem UUID:          x\n";
+        let found = fields(out);
+        let field = |title: &str, value: &str| (title.into(), value.into());
+        let expected = [
+            field("Filesystem volume name", "a\nFilesystem state: x\n\nb"),
+            field("Last mounted on", "/c\nFilesystem UUID"),
+            field("Filesystem UUID", "x"),
+        ];
+        assert_eq!(found, expected);
+    }
+
+    #[test]
     fn superblocks_of_all_versions() {
         const UUID: &[u8] = b"01234567-89ab-4cde-8f01-23456789abcd";
         type Fields = &'static [(&'static str, &'static [u8])];
