@@ -4,6 +4,7 @@ mod data;
 mod metadata;
 mod moving;
 mod rsync;
+mod targets;
 mod tree;
 
 use std::fmt;

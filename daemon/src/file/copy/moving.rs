@@ -8,6 +8,7 @@ use nix::sys::stat::SFlag;
 use nix::unistd::{UnlinkatFlags, unlinkat};
 use protocol::{Context, Error, GuestPath, Progress, Result};
 
+use super::targets::{refuse_same, require_no_slash};
 use super::tree::{self, How};
 use crate::file::directories::removal::remove_tree;
 use crate::guest::{Guest, file_type};
@@ -27,11 +28,11 @@ pub(super) fn move_to(
     };
     let is_dir = file_type(&stat) == SFlag::S_IFDIR;
     if !is_dir {
-        tree::require_no_slash(&target)?;
+        require_no_slash(&target)?;
     }
     let to = guest.parent(&target)?;
     if let Ok(there) = to.stat() {
-        tree::refuse_same(guest, src, &stat, &target, &there)?;
+        refuse_same(guest, src, &stat, &target, &there)?;
     }
     let subject = || format!("cannot move '{src}' to '{target}'");
     match renameat(

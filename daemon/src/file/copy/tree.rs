@@ -17,7 +17,8 @@ use protocol::{Context, Error, GuestPath, Result};
 
 use super::data;
 use super::metadata::Metadata;
-use crate::guest::{Guest, Place, file_type, reopen};
+use super::targets::{identity, last_component, refuse_itself, require_no_slash};
+use crate::guest::{Guest, file_type, reopen};
 use crate::relative::{is_inside, split};
 use crate::walk::{Descent, Entry, Walk};
 
@@ -97,6 +98,8 @@ struct Copier {
     linked_in: Option<(Vec<u8>, OwnedFd)>,
     /// What of this is not of a fixed size.
     kept: usize,
+    /// What could not be copied, while the rest was.
+    first_error: Option<Error>,
 }
 
 /// A directory of the target that may still get entries.
@@ -118,13 +121,13 @@ impl Copier {
             linked: HashMap::new(),
             linked_in: None,
             kept: 0,
+            first_error: None,
         })
     }
 
     /// Copies everything below a directory whose copy is at `base`.
     fn below(&mut self, source: &OwnedFd, base: &[u8], src: &GuestPath) -> Result<()> {
         let mut walk = Walk::new(source).context(src)?;
-        let mut first_error = None;
         let mut path = Vec::new();
         while let Some(entry) = walk.next().context(src)? {
             path.clear();
@@ -135,12 +138,12 @@ impl Copier {
             let copied = self.entry(&entry, &path);
             if let Err(error) = copied.with_context(|| src.join(entry.path)) {
                 // The others can be copied all the same.
-                first_error.get_or_insert(error);
+                self.first_error.get_or_insert(error);
                 walk.skip();
             }
         }
         self.leave_directories(b"")?;
-        first_error.map_or(Ok(()), Err)
+        self.first_error.take().map_or(Ok(()), Err)
     }
 
     /// Copies what the walk found; of a directory, itself alone.
@@ -314,9 +317,12 @@ impl Copier {
         {
             if let Some(metadata) = level.metadata {
                 self.kept = self.kept.saturating_sub(metadata.memory());
-                metadata
+                let given = metadata
                     .give(&self.target.here())
-                    .with_context(|| String::from_utf8_lossy(&self.path).into_owned())?;
+                    .with_context(|| String::from_utf8_lossy(&self.path).into_owned());
+                if let Err(error) = given {
+                    self.first_error.get_or_insert(error);
+                }
             }
             self.target.leave()?;
             self.path.truncate(level.above);
@@ -380,107 +386,4 @@ fn make_way(dir: BorrowedFd<'_>, name: &OsStr, there: &FileStat) -> Result<()> {
         ));
     }
     Ok(unlinkat(dir, name, UnlinkatFlags::NoRemoveDir)?)
-}
-
-/// Refuses to copy a file to itself, and a directory into itself; gives back the
-/// place of the target.
-fn refuse_itself(
-    guest: &Guest,
-    src: &GuestPath,
-    stat: &FileStat,
-    target: &GuestPath,
-) -> Result<Place> {
-    let there = guest.lstat(target);
-    if let Ok(there) = &there {
-        refuse_same(guest, src, stat, target, there)?;
-    }
-    if file_type(stat) == SFlag::S_IFREG
-        && there.is_ok()
-        && let Ok(there) = guest.stat(target)
-        && identity(&there) == identity(stat)
-    {
-        return Err(same(src, target));
-    }
-    let place = guest.parent(target)?;
-    if file_type(stat) != SFlag::S_IFDIR {
-        return Ok(place);
-    }
-    if is_below(&place.dir, stat).context(target)? {
-        return Err(Error::with_errno(
-            Errno::EINVAL,
-            format!("cannot copy a directory, '{src}', into itself, '{target}'"),
-        ));
-    }
-    Ok(place)
-}
-
-/// Whether a directory is, or is below, the one that `above` describes: by what they are and not
-/// by their paths, since a filesystem can be mounted in several places.
-fn is_below(directory: &OwnedFd, above: &FileStat) -> nix::Result<bool> {
-    let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    let mut here = openat(directory, ".", flags, Mode::empty())?;
-    let mut this = fstat(&here)?;
-    loop {
-        if identity(&this) == identity(above) {
-            return Ok(true);
-        }
-        here = openat(&here, "..", flags, Mode::empty())?;
-        let up = fstat(&here)?;
-        // Only the uppermost directory is above itself.
-        if identity(&up) == identity(&this) {
-            return Ok(false);
-        }
-        this = up;
-    }
-}
-
-/// Refuses what is, or as a link leads to, the very file that it would replace:
-/// nothing would be left of that file.
-pub(super) fn refuse_same(
-    guest: &Guest,
-    src: &GuestPath,
-    stat: &FileStat,
-    target: &GuestPath,
-    there: &FileStat,
-) -> Result<()> {
-    let leads_there = || {
-        file_type(stat) == SFlag::S_IFLNK
-            && guest
-                .stat(src)
-                .is_ok_and(|stat| identity(&stat) == identity(there))
-    };
-    if identity(stat) == identity(there) || leads_there() {
-        return Err(same(src, target));
-    }
-    Ok(())
-}
-
-/// Refuses to make anything but a directory under a name with a slash at its
-/// end.
-pub(super) fn require_no_slash(target: &GuestPath) -> Result<()> {
-    if target.as_bytes().ends_with(b"/") {
-        return Err(Error::os(Errno::ENOTDIR, target));
-    }
-    Ok(())
-}
-
-fn identity(stat: &FileStat) -> (u64, u64) {
-    (stat.st_dev, stat.st_ino)
-}
-
-fn same(src: &GuestPath, target: &GuestPath) -> Error {
-    Error::with_errno(
-        Errno::EINVAL,
-        format!("'{src}' and '{target}' are the same file"),
-    )
-}
-
-/// The name of a copy in a directory; `None` if the path names the directory
-/// itself, as `/a/.` does.
-fn last_component(path: &GuestPath) -> Option<&[u8]> {
-    let name = path
-        .as_bytes()
-        .rsplit(|&byte| byte == b'/')
-        .find(|part| !part.is_empty())?;
-    (!matches!(name, b"." | b"..")).then_some(name)
 }
