@@ -45,11 +45,13 @@ pub(crate) fn matches(pattern: &[u8], name: &[u8], dot: Dot) -> bool {
 
 /// Whether a component has characters that make it a pattern.
 pub(crate) fn is_pattern(component: &[u8]) -> bool {
+    let last_end = component.iter().rposition(|&byte| byte == b']');
     let mut rest = component;
     while let Some((&byte, after)) = rest.split_first() {
+        let at = component.len() - rest.len();
         match byte {
             b'*' | b'?' => return true,
-            b'[' if after.contains(&b']') => return true,
+            b'[' if last_end.is_some_and(|end| end > at) => return true,
             b'\\' => rest = after.get(1..).unwrap_or_default(),
             _ => rest = after,
         }
@@ -206,6 +208,7 @@ mod tests {
         assert!(
             is_pattern(b"a*") && is_pattern(b"[x]") && !is_pattern(b"[x") && !is_pattern(b"\\*")
         );
+        assert!(!is_pattern(b"]x[") && !is_pattern(b"\\[x]") && is_pattern(b"][x\\]"));
         assert_eq!(unquote(b"\\*a\\"), b"*a\\");
     }
 }

@@ -67,20 +67,28 @@ impl<'c> FileIn<'c> {
         }
     }
 
+    /// What `Read` has left of the current chunk, or the next one.
+    fn next_range(&mut self) -> Result<Option<(usize, usize)>> {
+        match std::mem::take(&mut self.block) {
+            (_, 0) => self.next_chunk(),
+            rest => Ok(Some(rest)),
+        }
+    }
+
     /// The next block of the file, never empty; `None` at the end.
     ///
     /// # Errors
     ///
     /// EINTR when the library gave up sending, or the channel was lost.
     pub fn next_block(&mut self) -> Result<Option<&[u8]>> {
-        match self.next_chunk()? {
+        match self.next_range()? {
             None => Ok(None),
             Some((start, len)) => Ok(self.input.buffered().get(start..start + len)),
         }
     }
 
-    /// Writes all of the file to `to`, at its current position, and gives
-    /// back how many bytes that was. Progress is measured against the
+    /// Writes all that is left of the file to `to`, at its current position, and
+    /// gives back how many bytes that was. Progress is measured against the
     /// library's hint.
     ///
     /// # Errors
@@ -92,7 +100,7 @@ impl<'c> FileIn<'c> {
         mut progress: Option<&mut Progress<'_>>,
     ) -> Result<u64> {
         let mut total = 0;
-        while let Some((start, len)) = self.next_chunk()? {
+        while let Some((start, len)) = self.next_range()? {
             let mut ranges = [(0, 0); GATHER];
             ranges[0] = (start, len);
             let mut count = 1;
@@ -238,6 +246,26 @@ mod tests {
         std::io::Seek::rewind(&mut file).unwrap();
         file.read_to_end(&mut read).unwrap();
         assert_eq!(read, data);
+    }
+
+    #[test]
+    fn every_way_of_reading_goes_on_where_another_ended() {
+        let data = sample();
+        let bytes = stream_of(&data);
+        let (mut input, _output) = sent(&bytes);
+        let mut file = FileIn::new(&mut input);
+        let mut read = vec![0; 3];
+        file.read_exact(&mut read).unwrap();
+        read.extend_from_slice(file.next_block().unwrap().unwrap());
+        assert_eq!(read.len(), CHUNK_MAX);
+        let mut more = [0; 5];
+        file.read_exact(&mut more).unwrap();
+        read.extend_from_slice(&more);
+        let mut rest = tempfile::tempfile().unwrap();
+        file.copy_to(&rest, None).unwrap();
+        std::io::Seek::rewind(&mut rest).unwrap();
+        rest.read_to_end(&mut read).unwrap();
+        assert!(read == data);
     }
 
     #[test]

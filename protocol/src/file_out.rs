@@ -66,17 +66,6 @@ impl<'c> FileOut<'c> {
             open: None,
         })
     }
-
-    /// Sends `bytes` as the whole file.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`FileSender::send`].
-    pub fn send_all(self, bytes: &[u8]) -> Result<Sent> {
-        let mut sender = self.start()?;
-        sender.send(bytes)?;
-        sender.finish()
-    }
 }
 
 /// A file on its way to the library.

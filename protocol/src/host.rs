@@ -7,7 +7,7 @@ use nix::errno::Errno;
 
 use crate::api::Feature;
 use crate::channel::{Input, Output};
-use crate::error::{Context, Error, Result};
+use crate::error::{Error, Result};
 use crate::feature::ActionInfo;
 use crate::file_in::FileIn;
 use crate::file_out::{FileOut, Sent};
@@ -282,19 +282,15 @@ impl<'a> Arguments<'a> {
             return Ok(None);
         }
         match read(&mut self.input) {
-            Ok(value) if set => Ok(Some(value)),
-            Ok(_) | Err(Malformed::Nul | Malformed::Utf8 | Malformed::Bool) if !set => Ok(None),
-            Ok(value) => Ok(Some(value)),
+            Ok(value) => Ok(set.then_some(value)),
+            Err(Malformed::Nul | Malformed::Utf8 | Malformed::Bool) if !set => Ok(None),
             Err(malformed) => Err(bad(name, malformed)),
         }
     }
 }
 
 fn bad(name: &str, malformed: Malformed) -> Error {
-    Err::<(), _>(Error::with_errno(Errno::EINVAL, malformed.to_string()))
-        .with_context(|| format!("argument '{name}'"))
-        .err()
-        .unwrap_or_else(|| Error::new(malformed.to_string()))
+    Error::invalid(malformed.to_string()).about(format_args!("argument '{name}'"))
 }
 
 /// The reply to a procedure that has no handler yet.

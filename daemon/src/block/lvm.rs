@@ -20,7 +20,7 @@ impl LvmActions for Daemon {
 
     fn vgcreate(&mut self, volgroup: &str, physvols: Vec<Device>) -> Result<()> {
         let members = physvols.iter().map(|device| device.path().as_os_str());
-        // Without `--yes` it refuses devices that hold something else.
+        // Without `--yes`, so that it refuses devices that hold something else.
         let command = lvm(["vgcreate"]).operands([volgroup]);
         change(command.args(members))
     }

@@ -20,8 +20,9 @@ const BLOCK: usize = 64 << 10;
 /// A running program whose stdin and stdout are pipes to here.
 ///
 /// Reading and writing never deadlock: what the program says on stderr is taken
-/// along meanwhile, and what it prints while it is being fed is kept for reading. A `Child` that is dropped before
-/// [`Child::finish`] is killed with everything that it started, and reaped.
+/// along meanwhile, and what it prints while it is being fed is kept for reading.
+/// A `Child` that is dropped before [`Child::finish`] is killed with everything that
+/// it started, and reaped.
 #[derive(Debug)]
 pub struct Child {
     name: String,

@@ -69,11 +69,11 @@ fn unpartitioned(devices: &Devices, whole: Vec<Device>) -> Result<Vec<Device>> {
 fn partitions(devices: &Devices, workers: &Workers) -> Result<Vec<Device>> {
     let mut found = Vec::new();
     for disk in devices.disks()?.iter().chain(&devices.md_devices()?) {
-        let disk = partitions::of(devices, workers, disk)?;
+        let all = partitions::of(devices, workers, disk)?;
         found.extend(
-            disk.iter()
+            all.into_iter()
                 .filter(|partition| !partition.is_container())
-                .map(|partition| partition.device.clone()),
+                .map(|partition| partition.device),
         );
     }
     Ok(found)

@@ -125,9 +125,7 @@ impl Daemon {
         self.top_of(device)?
             .ok_or_else(|| Error::new(format!("device not mounted: {device}")))
     }
-}
 
-impl Daemon {
     /// The first device on which something has a tag of this value.
     ///
     /// # Errors
