@@ -24,6 +24,7 @@ mod filesystem;
 pub mod guest;
 pub mod kernel_cmdline;
 pub mod logging;
+mod memory;
 pub mod mounts;
 mod number;
 mod processors;

@@ -12,7 +12,7 @@ mod names;
 mod places;
 mod problems;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io::Read;
 
 use nix::errno::Errno;
@@ -20,9 +20,10 @@ use nix::sys::stat::{FileStat, SFlag};
 use protocol::{Error, GuestPath, Result};
 
 use super::attributes::Wanted;
-use super::member::{Kind, Member};
+use super::member::{Attributes, Kind, Member};
 use super::reader::Reader;
 use crate::guest::Guest;
+use crate::memory::Kept;
 use deferred::{Directory, HeldLink};
 use finisher::Finisher;
 use names::clean;
@@ -75,8 +76,10 @@ struct Extractor<'g> {
     directories: Vec<Directory>,
     /// Links that are made at the end, by the identity of the file in their place.
     held: HashMap<(u64, u64), HeldLink>,
-    /// Directories that hold such links.
-    late: Vec<Directory>,
+    /// Directories that hold such links, by their paths.
+    late: BTreeMap<Vec<u8>, Directory>,
+    /// The memory of all these.
+    kept: Kept,
     finisher: Finisher,
     /// How many members there were so far.
     place: u64,
@@ -102,7 +105,8 @@ impl<'g> Extractor<'g> {
             options,
             directories: Vec::new(),
             held: HashMap::new(),
-            late: Vec::new(),
+            late: BTreeMap::new(),
+            kept: Kept::new("to hold back links and directories of such an archive"),
             finisher: Finisher::new(options.attributes),
             place: 0,
             problems: Problems::default(),
@@ -130,6 +134,9 @@ impl<'g> Extractor<'g> {
         let path = clean(&member.name).map_err(Failure::Member)?;
         if member.kind == Kind::Note {
             return Ok(());
+        }
+        if !self.options.attributes.any() {
+            member.attributes = Attributes::default();
         }
         self.leave_directories(&path);
         if path.is_empty() && member.kind != Kind::Directory {

@@ -40,6 +40,17 @@ pub(crate) enum Kind {
     Continuation,
 }
 
+impl Member {
+    /// The memory that it takes besides its own structure.
+    pub(crate) fn memory(&self) -> usize {
+        let pieces = self
+            .sparse
+            .as_ref()
+            .map_or(0, |sparse| size_of_val(&*sparse.pieces));
+        self.name.len() + self.link.len() + pieces + self.attributes.memory()
+    }
+}
+
 /// A file with holes.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Sparse {
@@ -50,7 +61,7 @@ pub(crate) struct Sparse {
 }
 
 /// What extended headers may say about a file besides its metadata.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Attributes {
     /// Extended attributes.
     pub(crate) xattrs: Vec<(Vec<u8>, Vec<u8>)>,

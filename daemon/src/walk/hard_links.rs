@@ -3,12 +3,12 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
-use nix::errno::Errno;
 use nix::sys::stat::FileStat;
-use protocol::{Error, Result};
+use protocol::Result;
 
-/// How much memory they may take: enough for some millions of files.
-const MEMORY_MAX: usize = 256 << 20;
+use crate::memory::Kept;
+
+const PURPOSE: &str = "to know files with several names again";
 
 /// Device and inode of a file, and the name by which it was met first.
 type Met = ((u64, u64), Vec<u8>);
@@ -17,16 +17,14 @@ type Met = ((u64, u64), Vec<u8>);
 #[derive(Debug)]
 pub(crate) struct HardLinks {
     met: HashMap<(u64, u64), Vec<u8>>,
-    memory: usize,
-    memory_max: usize,
+    kept: Kept,
 }
 
 impl Default for HardLinks {
     fn default() -> Self {
         Self {
             met: HashMap::new(),
-            memory: 0,
-            memory_max: MEMORY_MAX,
+            kept: Kept::new(PURPOSE),
         }
     }
 }
@@ -45,14 +43,7 @@ impl HardLinks {
         match self.met.entry((stat.st_dev, stat.st_ino)) {
             Entry::Occupied(met) => Ok(Some(met.into_mut())),
             Entry::Vacant(new) => {
-                self.memory += size_of::<Met>() + name.len();
-                if self.memory > self.memory_max {
-                    let message = format!(
-                        "to know files with several names again takes more than {} bytes",
-                        self.memory_max
-                    );
-                    return Err(Error::with_errno(Errno::E2BIG, message));
-                }
+                self.kept.take(size_of::<Met>() + name.len())?;
                 new.insert(name.to_vec());
                 Ok(None)
             }
@@ -64,6 +55,7 @@ impl HardLinks {
 mod tests {
     use std::fs::{self, File};
 
+    use nix::errno::Errno;
     use nix::sys::stat::fstat;
 
     use super::*;
@@ -92,7 +84,7 @@ mod tests {
     fn memory_is_bounded_and_what_is_known_stays_so() {
         let (linked, _) = stats();
         let mut links = HardLinks {
-            memory_max: size_of::<Met>() + 1,
+            kept: Kept::with_max(PURPOSE, size_of::<Met>() + 1),
             ..HardLinks::default()
         };
         assert_eq!(links.met_as(&linked, b"a").unwrap(), None);

@@ -168,11 +168,13 @@ fn the_last_of_several_members_for_a_directory_counts() {
         header.set_mode(mode);
         header.set_mtime(mtime);
         header.set_size(0);
-        builder
-            .append_data(&mut header, name, std::io::empty())
-            .expect("archive");
+        let added = match kind {
+            EntryType::Symlink => builder.append_link(&mut header, name, "/elsewhere"),
+            _ => builder.append_data(&mut header, name, std::io::empty()),
+        };
+        added.expect("archive");
     };
-    let (dir, file) = (EntryType::Directory, EntryType::Regular);
+    let (dir, file, link) = (EntryType::Directory, EntryType::Regular, EntryType::Symlink);
     for (name, kind, mode, mtime) in [
         ("d/", dir, 0o700, 1),
         ("d/", dir, 0o751, 2),
@@ -183,6 +185,11 @@ fn the_last_of_several_members_for_a_directory_counts() {
         ("g/", dir, 0o700, 1),
         ("h", file, 0o644, 3),
         ("g/", dir, 0o751, 2),
+        // Its metadata waits for a link that is made at the end.
+        ("i/", dir, 0o700, 1),
+        ("i/l", link, 0o777, 3),
+        ("j", file, 0o644, 3),
+        ("i/", dir, 0o751, 2),
     ] {
         add(name, kind, mode, mtime);
     }
@@ -191,7 +198,7 @@ fn the_last_of_several_members_for_a_directory_counts() {
     direct
         .tar_in(&mut archive.as_slice(), "/", &TarInOptions::default())
         .expect("tar_in");
-    for path in ["/d", "/e", "/g"] {
+    for path in ["/d", "/e", "/g", "/i"] {
         let stat = direct.statns(path).expect("statns");
         assert_eq!(
             (stat.st_mode & 0o7777, stat.st_mtime_sec),

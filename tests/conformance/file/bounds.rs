@@ -6,6 +6,8 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 
 use conformance::{ClientError, Direct, DiskSpec};
+use protocol::api::TarInOptions;
+use tar::{Builder, EntryType, Header};
 
 /// How much a call may use beyond what the daemon had before it: a reply, the
 /// pieces that it is made of, and the allocator's leftovers.
@@ -123,7 +125,7 @@ fn a_list_of_names_may_be_as_long_as_a_message() {
 fn an_archive_may_hold_more_than_there_is_room() {
     let mut direct = Direct::mounted();
     let before = direct.peak_memory();
-    let mut header = tar::Header::new_ustar();
+    let mut header = Header::new_ustar();
     header.set_path("zeroes").expect("a name");
     header.set_size(256 << 20);
     header.set_mode(0o600);
@@ -144,6 +146,72 @@ fn an_archive_may_hold_more_than_there_is_room() {
     assert!(lines.is_empty());
     let used = direct.peak_memory() - before;
     assert!(used < ALLOWED, "{used} bytes");
+}
+
+#[test]
+fn what_an_archive_has_wait_is_bounded() {
+    const LIMIT: u64 = 256 << 20;
+    let mut direct = Direct::mounted();
+    let options = TarInOptions {
+        xattrs: Some(true),
+        ..TarInOptions::default()
+    };
+    // Links that are made at the end, and directories that are left at the end.
+    for (kind, place) in [
+        (EntryType::Symlink, "/links"),
+        (EntryType::Directory, "/deep"),
+    ] {
+        direct.mkdir(place).expect("mkdir");
+        let mut builder = Builder::new(attributes_for_all());
+        let mut name = "n".to_owned();
+        for number in 0..1000 {
+            let mut header = Header::new_gnu();
+            header.set_entry_type(kind);
+            header.set_mode(0o700);
+            header.set_size(0);
+            if kind == EntryType::Symlink {
+                name = number.to_string();
+                let link = builder.append_link(&mut header, &name, "/x");
+                link.expect("archive");
+            } else {
+                let data = std::io::empty();
+                builder
+                    .append_data(&mut header, &name, data)
+                    .expect("archive");
+                name.push_str("/n");
+            }
+        }
+        let archive = builder.into_inner().expect("archive");
+        direct.forget_peak_memory();
+        let before = direct.peak_memory();
+        let error = direct
+            .tar_in(&mut archive.as_slice(), place, &options)
+            .expect_err("too much has to wait");
+        assert_eq!(error.errno(), "E2BIG", "{error}");
+        assert!(error.to_string().contains(&LIMIT.to_string()), "{error}");
+        let used = direct.peak_memory() - before;
+        assert!(used < LIMIT + ALLOWED, "{used} bytes");
+    }
+    // What came before the limit is there.
+    assert_eq!(direct.readlink("/links/0").expect("readlink"), b"/x");
+    assert!(!direct.exists("/links/999").expect("exists"));
+}
+
+/// The beginning of an archive: attributes of some megabytes that all members get.
+fn attributes_for_all() -> Vec<u8> {
+    let mut records = Vec::new();
+    for number in 10..70 {
+        let start = format!("64024 SCHILY.xattr.user.{number}=");
+        records.extend(start.bytes());
+        records.resize(records.len() + 64023 - start.len(), b'v');
+        records.push(b'\n');
+    }
+    let mut header = Header::new_ustar();
+    header.set_entry_type(EntryType::XGlobalHeader);
+    header.set_size(records.len() as u64);
+    header.set_cksum();
+    records.resize(records.len().next_multiple_of(512), 0);
+    [header.as_bytes(), &records[..]].concat()
 }
 
 /// What is compressed to almost nothing: zeroes after `before`, so many times 64

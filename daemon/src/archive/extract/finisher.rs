@@ -125,7 +125,7 @@ impl Finisher {
 
     /// Has the file finished some time before [`Finisher::wait`] is back.
     pub(super) fn add(&mut self, made: Made) {
-        self.bytes += made.data.len() + made.member.attributes.memory();
+        self.bytes += made.data.len() + made.member.memory();
         self.batch.push(made);
         if self.batch.len() >= BATCH || self.bytes >= BATCH_BYTES {
             self.hand_over();

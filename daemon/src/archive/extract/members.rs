@@ -67,17 +67,13 @@ impl Extractor<'_> {
         }
         let made = fstat(self.places.directory(path).map_err(Failure::Member)?)?;
         // Of several members for one directory the last counts.
-        let holds_links = self
-            .directories
-            .pop_if(|directory| directory.path == path)
-            .is_some_and(|directory| directory.holds_links);
-        self.directories.push(Directory {
+        let holds_links = self.forget_directory(path);
+        self.enter_directory(Directory {
             path: path.to_vec(),
             identity: identity(&made),
             member: member.clone(),
             holds_links,
-        });
-        Ok(())
+        })
     }
 
     /// Whether a member's directory is there already.
@@ -136,12 +132,13 @@ impl Extractor<'_> {
             }
             result => result?,
         }
+        let made = make(fd, name);
         if let Some(there) = last {
-            self.held.remove(&identity(&there));
+            self.forget_link(identity(&there));
         }
-        let made = make(fd, name)?;
+        let made = made?;
         if gone {
-            self.directories.retain(|directory| directory.path != path);
+            self.forget_directory(path);
         }
         // It may have been a directory, or a link to one, on the way to others.
         self.places.forget();

@@ -19,12 +19,9 @@ use super::data;
 use super::metadata::Metadata;
 use super::targets::{identity, last_component, refuse_itself, require_no_slash};
 use crate::guest::{Guest, file_type, reopen};
+use crate::memory::Kept;
 use crate::relative::{is_inside, split};
 use crate::walk::{Descent, Entry, Walk};
-
-/// How much memory may hold what is known of files with several names, and of
-/// directories that are not finished.
-const KEPT_MAX: usize = 256 << 20;
 
 /// How to copy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,8 +93,8 @@ struct Copier {
     linked: HashMap<(u64, u64), Vec<u8>>,
     /// The directory of the last of them that got another name.
     linked_in: Option<(Vec<u8>, OwnedFd)>,
-    /// What of this is not of a fixed size.
-    kept: usize,
+    /// The memory of these, and of what the levels are given.
+    kept: Kept,
     /// What could not be copied, while the rest was.
     first_error: Option<Error>,
 }
@@ -120,7 +117,7 @@ impl Copier {
             levels: Vec::new(),
             linked: HashMap::new(),
             linked_in: None,
-            kept: 0,
+            kept: Kept::new("to keep links and attributes of such a tree"),
             first_error: None,
         })
     }
@@ -200,19 +197,9 @@ impl Copier {
 
     fn remember(&mut self, stat: &FileStat, path: &[u8]) -> Result<()> {
         if self.keeps_links(stat) {
-            self.keep_in_memory(path.len())?;
+            self.kept
+                .take(size_of::<((u64, u64), Vec<u8>)>() + path.len())?;
             self.linked.insert(identity(stat), path.to_vec());
-        }
-        Ok(())
-    }
-
-    fn keep_in_memory(&mut self, bytes: usize) -> Result<()> {
-        self.kept += bytes;
-        if self.kept > KEPT_MAX {
-            let message = format!(
-                "to keep links and attributes of such a tree takes more than {KEPT_MAX} bytes"
-            );
-            return Err(Error::with_errno(Errno::E2BIG, message));
         }
         Ok(())
     }
@@ -235,7 +222,8 @@ impl Copier {
             Err(errno) => return Err(errno.into()),
         }
         let metadata = (self.how == How::Archive).then(|| Metadata::of(source, stat));
-        self.keep_in_memory(metadata.as_ref().map_or(0, Metadata::memory))?;
+        self.kept
+            .take(metadata.as_ref().map_or(0, Metadata::memory))?;
         self.target.enter(name)?;
         self.levels.push(Level {
             above: self.path.len(),
@@ -316,7 +304,7 @@ impl Copier {
             && let Some(level) = self.levels.pop()
         {
             if let Some(metadata) = level.metadata {
-                self.kept = self.kept.saturating_sub(metadata.memory());
+                self.kept.give_back(metadata.memory());
                 let given = metadata
                     .give(&self.target.here())
                     .with_context(|| String::from_utf8_lossy(&self.path).into_owned());
