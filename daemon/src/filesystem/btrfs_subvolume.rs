@@ -1,5 +1,6 @@
 //! Handlers of `idl/filesystem/btrfs_subvolume.idl`.
 
+mod names;
 mod output;
 
 use std::fs::File;
@@ -19,6 +20,7 @@ use super::volumes::{self, Scratch};
 use crate::command::Command;
 use crate::daemon::Daemon;
 use crate::guest::{Place, View, file_type, reopen};
+use names::Names;
 
 /// The number of a subvolume's top directory.
 const TOP: u64 = 256;
@@ -106,11 +108,13 @@ impl BtrfsSubvolumeActions for Daemon {
     }
 
     fn btrfs_subvolume_show(&mut self, subvolume: GuestPath) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+        let top = self.top(&subvolume)?;
         // The program finds out the name of its directory and goes by that.
-        let view = View::new(&self.top(&subvolume)?).context(&subvolume)?;
+        let view = View::new(&top).context(&subvolume)?;
         let command = Command::new("btrfs").args(["subvolume", "show"]);
         let out = command.cwd(&view).arg(".").run().context(&subvolume)?;
-        output::show(&out.stdout).context(subvolume)
+        let names = Names::of(&top).context(&subvolume)?;
+        output::show(&out.stdout, &names).context(subvolume)
     }
 
     fn btrfs_quota_enable(&mut self, fs: MountableOrPath, enable: bool) -> Result<()> {

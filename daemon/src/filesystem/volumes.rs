@@ -14,11 +14,11 @@ use crate::room::Room;
 use crate::scratch::MountPoint;
 
 /// The tree that has all others in it.
-const TREE_OF_TREES: u64 = 1;
+pub(super) const TREE_OF_TREES: u64 = 1;
 /// What is mounted unless something else is asked for or set.
-const TOP_LEVEL: u64 = 5;
+pub(super) const TOP_LEVEL: u64 = 5;
 /// The numbers that other subvolumes can have.
-const SUBVOLUMES: RangeInclusive<u64> = 256..=u64::MAX - 255;
+pub(super) const SUBVOLUMES: RangeInclusive<u64> = 256..=u64::MAX - 255;
 /// The kind of an item that says where a subvolume is.
 const BACK_REFERENCE: u32 = 144;
 
@@ -161,24 +161,31 @@ fn places(directory: &File, room: &mut Room) -> Result<BTreeMap<u64, Place>> {
             if key.kind != BACK_REFERENCE {
                 continue;
             }
-            let Some((parent_directory, name)) = parse_reference(&data) else {
-                continue;
-            };
-            let mut path = match ioctl::directory_in_tree(directory, key.offset, parent_directory) {
-                // It is being deleted, with what it is in.
-                Err(Errno::ENOENT) => continue,
-                path => path?,
-            };
-            path.extend_from_slice(name);
-            room.take(path.len())?;
-            let parent = key.offset;
-            places.insert(key.object, Place { parent, path });
+            if let Some(place) = place(directory, key, &data)? {
+                room.take(place.path.len())?;
+                places.insert(key.object, place);
+            }
         }
         match last.next() {
             Some(next) => from = next,
             None => return Ok(places),
         }
     }
+}
+
+/// Where a subvolume is; `None` if it is deleted just now.
+fn place(directory: &File, key: Key, data: &[u8]) -> Result<Option<Place>> {
+    let Some((parent_directory, name)) = parse_reference(data) else {
+        return Ok(None);
+    };
+    let parent = key.offset;
+    let mut path = match ioctl::directory_in_tree(directory, parent, parent_directory) {
+        // With what it is in.
+        Err(Errno::ENOENT) => return Ok(None),
+        path => path?,
+    };
+    path.extend_from_slice(name);
+    Ok(Some(Place { parent, path }))
 }
 
 /// `struct btrfs_root_ref`: the directory and the name.
@@ -213,6 +220,39 @@ fn path(
     }
     components.reverse();
     Ok(Some(components.join(&b'/')))
+}
+
+/// A subvolume's path below the top of the filesystem, and the numbers of those that it is in,
+/// the outermost first, and its own; `None` as above.
+pub(super) fn path_from_top(
+    directory: &File,
+    mut id: u64,
+    room: &mut Room,
+) -> Result<Option<(Vec<u64>, Vec<u8>)>> {
+    let (mut ids, mut components) = (Vec::new(), Vec::new());
+    while id != TOP_LEVEL {
+        let [from, to] = [0, u64::MAX].map(|offset| Key {
+            object: id,
+            kind: BACK_REFERENCE,
+            offset,
+        });
+        let items = ioctl::search_tree(directory, TREE_OF_TREES, from, to)?;
+        let found = match items.first() {
+            Some((key, data)) => place(directory, *key, data)?,
+            None => None,
+        };
+        let Some(above) = found else {
+            return Ok(None);
+        };
+        // They could be each in another, but not for ever.
+        room.take(above.path.len() + 1)?;
+        components.push(above.path);
+        ids.push(id);
+        id = above.parent;
+    }
+    ids.reverse();
+    components.reverse();
+    Ok(Some((ids, components.join(&b'/'))))
 }
 
 /// The number of the subvolume that is mounted if none is named.

@@ -156,3 +156,54 @@ fn a_name_that_looks_like_another_subvolume_is_a_name() {
     let error = direct.btrfs_subvolume_list("/none").expect_err("no path");
     assert_eq!(error.errno(), "ENOENT");
 }
+
+#[test]
+fn a_name_that_looks_like_a_field_is_a_name() {
+    let Some(mut direct) = mounted() else { return };
+    let forged = " n\n\tUUID: \t\t\tforged\n\tSnapshot(s):\n\t\t\t\tforged";
+    let own = format!("/dir\n\tName: \t\t\tdir/{forged}");
+    direct.mkdir("/dir\n\tName: \t\t\tdir").expect("mkdir");
+    direct
+        .btrfs_subvolume_create(&own, &Default::default())
+        .expect("create");
+    direct
+        .btrfs_subvolume_create("/last", &Default::default())
+        .expect("create");
+    // In the order of their numbers; but what is in one comes right after it.
+    for snapshot in [
+        "/one",
+        "/two\n\tQuota group:\t\tforged",
+        "/three",
+        "/one/in",
+    ] {
+        direct
+            .btrfs_subvolume_snapshot(&own, snapshot, &Default::default())
+            .expect(snapshot);
+    }
+    let snapshots = "one,one/in,two\n\tQuota group:\t\tforged,three";
+    for quota in [false, true] {
+        if quota {
+            direct.btrfs_quota_enable("/", true).expect("quota");
+        }
+        let fields = direct.btrfs_subvolume_show(&own).expect("show");
+        let of = |title: &str| {
+            let mut values = fields.iter().filter(|(each, _)| each == title.as_bytes());
+            let value = values.next().map(|(_, value)| value.as_slice());
+            assert!(values.next().is_none(), "two of {title}");
+            value
+        };
+        assert_eq!(of("path"), Some(&own.as_bytes()[1..]));
+        assert_eq!(of("Name"), Some(forged.as_bytes()));
+        assert_eq!(of("UUID").map(<[u8]>::len), Some(36));
+        assert_eq!(of("Snapshot(s)"), Some(snapshots.as_bytes()));
+        if quota {
+            assert_eq!(of("Quota group"), Some(&b"0/256"[..]));
+        } else {
+            assert_ne!(of("Quota group"), Some(&b"forged"[..]));
+        }
+    }
+    direct.btrfs_subvolume_show("/").expect("the top");
+    direct
+        .btrfs_subvolume_show("/dir\n\tName: \t\t\tdir")
+        .expect_err("no subvolume");
+}

@@ -4,38 +4,54 @@ use protocol::api::Btrfsqgroup;
 use protocol::{Error, Result};
 use serde_json::Value;
 
-/// The path in the first line, then titles and values, indented by a tab; the snapshots follow
-/// their title, one a line, indented by four. A name may have line ends inside: what is not
-/// indented belongs to what is before it.
-pub(super) fn show(out: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
-    if out.is_empty() {
-        return Err(Error::new("btrfs subvolume show printed nothing"));
-    }
-    let mut found: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
-    let lines = out.strip_suffix(b"\n").unwrap_or(out);
-    for line in lines.split(|&b| b == b'\n') {
-        let Some((_, last)) = found.last_mut() else {
-            found.push((b"path".to_vec(), line.to_vec()));
-            continue;
-        };
-        if let Some(snapshot) = line.strip_prefix(b"\t\t\t\t") {
-            if !last.is_empty() {
-                last.push(b',');
-            }
-            last.extend_from_slice(snapshot);
-        } else if let Some(field) = line.strip_prefix(b"\t") {
-            let field = field.trim_ascii_start();
-            let colon = field.iter().position(|&b| b == b':');
-            let (title, value) = field.split_at(colon.unwrap_or(field.len()));
-            let value = value.strip_prefix(b":").unwrap_or(value).trim_ascii_start();
-            let value = if value == b"-" { b"" } else { value };
-            found.push((title.to_vec(), value.to_vec()));
-        } else {
-            last.push(b'\n');
-            last.extend_from_slice(line);
+use super::names::Names;
+
+/// Titles and values. Names may have line ends and tabs inside, so that a part of one looks like
+/// a field; but it is known where they are and how long.
+pub(super) fn show(out: &[u8], names: &Names) -> Result<Vec<(Vec<u8>, Vec<u8>)>> {
+    fields(out, names)
+        .ok_or_else(|| Error::new("unexpected output from 'btrfs subvolume show' command"))
+}
+
+fn fields(out: &[u8], names: &Names) -> Option<Vec<(Vec<u8>, Vec<u8>)>> {
+    const SNAPSHOTS: &[u8] = b"\tSnapshot(s):\n";
+    const INDENT: &[u8] = b"\t\t\t\t";
+    let rest = out.strip_prefix(&*names.path)?;
+    let rest = rest.strip_prefix(b"\n\tName: \t\t\t")?;
+    let rest = rest.strip_prefix(&*names.name)?.strip_prefix(b"\n")?;
+    let end = rest
+        .windows(SNAPSHOTS.len())
+        .position(|at| at == SNAPSHOTS)?;
+    let (numbers, rest) = rest.split_at(end);
+    let rest = rest.get(SNAPSHOTS.len()..)?;
+    let lines = names.snapshots.iter();
+    let length = lines.map(|path| INDENT.len() + path.len() + 1).sum();
+    let quota = rest.get(length..)?;
+    let mut found = vec![
+        (b"path".to_vec(), names.path.clone()),
+        (b"Name".to_vec(), names.name.clone()),
+    ];
+    numbered(numbers, &mut found)?;
+    found.push((b"Snapshot(s)".to_vec(), names.snapshots.join(&b',')));
+    numbered(quota, &mut found)?;
+    Some(found)
+}
+
+/// Fields that have no names in them, a line each.
+fn numbered(lines: &[u8], found: &mut Vec<(Vec<u8>, Vec<u8>)>) -> Option<()> {
+    for line in lines.split_inclusive(|&byte| byte == b'\n') {
+        let field = line.strip_prefix(b"\t")?;
+        if field.starts_with(b"\t") {
+            return None;
         }
+        let field = field.trim_ascii();
+        let colon = field.iter().position(|&byte| byte == b':')?;
+        let (title, value) = field.split_at(colon);
+        let value = value.strip_prefix(b":")?.trim_ascii_start();
+        let value = if value == b"-" { b"" } else { value };
+        found.push((title.to_vec(), value.to_vec()));
     }
-    Ok(found)
+    Some(())
 }
 
 /// What `btrfs qgroup show` prints as JSON, with numbers as texts.
@@ -79,24 +95,62 @@ mod tests {
     use super::*;
     use crate::captured::outputs;
 
+    fn names(path: &str, snapshots: &[&str]) -> Names {
+        let name = match path.rsplit('/').next() {
+            Some("") | None => "<FS_TREE>",
+            Some(name) => name,
+        };
+        Names {
+            path: path.into(),
+            name: name.into(),
+            snapshots: snapshots.iter().map(|&path| path.into()).collect(),
+        }
+    }
+
+    fn pair(title: &str, value: &str) -> (Vec<u8>, Vec<u8>) {
+        (title.into(), value.into())
+    }
+
     #[test]
     fn what_a_subvolume_says_of_itself() {
         let out = b"dir/s2\n\tName: \t\t\ts2\n\tParent UUID: \t\t-\n\tFlags: \t\t\t-\n\
             \tSnapshot(s):\n\t\t\t\tsnap/a\n\t\t\t\tsnap/b\n\tQuota group:\t\tn/a\n";
-        let found = show(out).unwrap();
-        let pair = |title: &str, value: &str| (title.into(), value.into());
-        assert_eq!(
-            found,
-            [
-                pair("path", "dir/s2"),
-                pair("Name", "s2"),
-                pair("Parent UUID", ""),
-                pair("Flags", ""),
-                pair("Snapshot(s)", "snap/a,snap/b"),
-                pair("Quota group", "n/a"),
-            ]
+        let known = names("dir/s2", &["snap/a", "snap/b"]);
+        let expected = [
+            pair("path", "dir/s2"),
+            pair("Name", "s2"),
+            pair("Parent UUID", ""),
+            pair("Flags", ""),
+            pair("Snapshot(s)", "snap/a,snap/b"),
+            pair("Quota group", "n/a"),
+        ];
+        assert_eq!(show(out, &known).unwrap(), expected);
+        let quota = out.len() - b"\tQuota group:\t\tn/a\n".len();
+        let found = show(&out[..quota], &known).unwrap();
+        assert_eq!(found, expected[..5]);
+        assert!(show(b"", &known).is_err());
+        // One that was deleted meanwhile, or made.
+        for others in [&["snap/a"][..], &["snap/a", "snap/b", "snap/c"]] {
+            assert!(show(out, &names("dir/s2", others)).is_err());
+        }
+    }
+
+    #[test]
+    fn names_forge_no_fields() {
+        let forged = "x\n\tUUID: \t\t\tforged\n\tSnapshot(s):\n\t\t\t\tforged\n\tA: b";
+        let out = format!(
+            "d\n\tName: \t\t\td/{forged}\n\tName: \t\t\t{forged}\n\tUUID: \t\t\t1-2\n\
+             \tSnapshot(s):\n\t\t\t\ts\n\t\t\t\t {forged}\n"
         );
-        assert!(show(b"").is_err());
+        let path = format!("d\n\tName: \t\t\td/{forged}");
+        let known = names(&path, &["s", &format!(" {forged}")]);
+        let expected = [
+            pair("path", &path),
+            pair("Name", forged),
+            pair("UUID", "1-2"),
+            pair("Snapshot(s)", &format!("s, {forged}")),
+        ];
+        assert_eq!(show(out.as_bytes(), &known).unwrap(), expected);
     }
 
     #[test]
@@ -112,22 +166,27 @@ mod tests {
         assert_eq!(groups_json(br#"{"qgroup-show": [{}]}"#), None);
     }
 
-    fn shown(what: &str) -> impl Iterator<Item = (String, impl Fn(&str) -> Option<Vec<u8>>)> {
-        outputs("btrfs-progs", what).into_iter().map(|captured| {
-            let fields = show(&captured.bytes).expect("fields");
-            let field = move |title: &str| {
-                let mut titled = fields.iter().filter(|(t, _)| t == title.as_bytes());
-                let value = titled.next().map(|(_, value)| value.clone());
-                assert!(titled.next().is_none(), "two of {title}");
-                value
-            };
-            (captured.version, field)
-        })
+    fn shown(
+        what: &str,
+        names: Names,
+    ) -> impl Iterator<Item = (String, impl Fn(&str) -> Option<Vec<u8>>)> {
+        outputs("btrfs-progs", what)
+            .into_iter()
+            .map(move |captured| {
+                let fields = show(&captured.bytes, &names).expect("fields");
+                let field = move |title: &str| {
+                    let mut titled = fields.iter().filter(|(t, _)| t == title.as_bytes());
+                    let value = titled.next().map(|(_, value)| value.clone());
+                    assert!(titled.next().is_none(), "two of {title}");
+                    value
+                };
+                (captured.version, field)
+            })
     }
 
     #[test]
     fn subvolumes_of_all_versions() {
-        for (version, field) in shown("subvolume") {
+        for (version, field) in shown("subvolume", names("one", &["snap", "snap2: x"])) {
             for (title, value) in [
                 ("path", "one"),
                 ("Name", "one"),
@@ -147,7 +206,7 @@ mod tests {
             }
             assert_eq!(field("UUID").map(|uuid| uuid.len()), Some(36), "{version}");
         }
-        for (version, field) in shown("subvolume-top") {
+        for (version, field) in shown("subvolume-top", names("/", &[])) {
             assert_eq!(field("path").as_deref(), Some(&b"/"[..]), "{version}");
             assert_eq!(
                 field("Subvolume ID").as_deref(),
@@ -160,7 +219,8 @@ mod tests {
 
     #[test]
     fn subvolumes_with_line_ends_in_their_names() {
-        for (version, field) in shown("subvolume-names") {
+        let names = names("a\nb", &["s\nName: \t\t\tforged"]);
+        for (version, field) in shown("subvolume-names", names) {
             for (title, value) in [
                 ("path", "a\nb"),
                 ("Name", "a\nb"),
