@@ -6,7 +6,7 @@
 use divan::{Bencher, black_box, counter::BytesCount};
 use protocol::api::Statns;
 use protocol::xdr::{Decoder, Encoder};
-use protocol::{Device, DeviceNames};
+use protocol::{Device, DeviceNames, Structure};
 
 fn main() {
     divan::main();

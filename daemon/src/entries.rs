@@ -1,31 +1,21 @@
 //! Reading directories: many entries with each system call, none copied that
-//! nobody keeps, and large ones of ext4 from two places at once.
+//! nobody keeps, and large ones from two places at once.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+mod halves;
+
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::mpsc::sync_channel;
 use std::thread;
 
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, openat};
-use nix::sys::stat::{Mode, fstat};
-use nix::sys::statfs::{EXT4_SUPER_MAGIC, fstatfs};
-use rustix::fs::{RawDir, RawDirEntry, SeekFrom, seek};
-
-use crate::processors;
+use rustix::fs::{RawDir, RawDirEntry};
 
 /// How much the kernel is asked for at a time. One entry with the longest name
 /// takes some 280 bytes, though a filesystem may have longer ones.
-const BUFFER: usize = 16 << 10;
-
-/// The least that a directory takes on the disk for it to have two readers.
-const LARGE: i64 = 128 << 10;
-
-/// The middle of the positions in an indexed directory of ext4, which are hashes
-/// of the names: 31 bits, and 32 more for those that are alike.
-const MIDDLE: u64 = 0x4000_0000 << 32;
+const BUFFER: usize = 32 << 10;
 
 /// How many parts of the second half may wait for the first half to end.
-const WAITING: usize = 64;
+const WAITING: usize = 32;
 
 /// Reads a directory that has just been opened. `render` adds an entry to a part
 /// of the listing, `.` and `..` among them; `deliver` gets the parts, in order.
@@ -39,7 +29,7 @@ pub(crate) fn read<P: Default + Send, E: From<Errno>>(
     mut deliver: impl FnMut(P) -> Result<(), E>,
 ) -> Result<(), E> {
     let directory = directory.as_fd();
-    let Some(second) = second_reader(directory) else {
+    let Some((second, middle)) = halves::second_reader(directory) else {
         return read_until(directory, None, render, deliver);
     };
     let render = &render;
@@ -56,7 +46,7 @@ pub(crate) fn read<P: Default + Send, E: From<Errno>>(
                     let _ = queue.send(Err(errno));
                 }
             });
-        let middle = thread.is_ok().then_some(MIDDLE);
+        let middle = thread.is_ok().then_some(middle);
         read_until(directory, middle, render, &mut deliver)?;
         for part in parts {
             deliver(part?)?;
@@ -96,25 +86,6 @@ fn read_until<P: Default, E: From<Errno>>(
     }
 }
 
-/// A descriptor for the second half of a directory, if it is worth one.
-///
-/// Only ext4 promises that the positions of entries only ever grow, whatever the
-/// directory holds, and that one can begin in the middle of them. To put its
-/// entries into that order takes the kernel far longer than to hand them out.
-fn second_reader(directory: BorrowedFd<'_>) -> Option<OwnedFd> {
-    if fstat(directory).ok()?.st_size < LARGE
-        || fstatfs(directory).ok()?.filesystem_type() != EXT4_SUPER_MAGIC
-        || !processors::several()
-    {
-        return None;
-    }
-    let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
-    let second = openat(directory, c".", flags, Mode::empty()).ok()?;
-    // Refused where the directory is not indexed: its positions are offsets, none that large.
-    seek(&second, SeekFrom::Start(MIDDLE)).ok()?;
-    Some(second)
-}
-
 /// Whether an entry is the directory itself or the one above it.
 pub(crate) fn is_dots(entry: &RawDirEntry<'_>) -> bool {
     matches!(entry.file_name().to_bytes(), b"." | b"..")
@@ -124,6 +95,7 @@ pub(crate) fn is_dots(entry: &RawDirEntry<'_>) -> bool {
 mod tests {
     use std::collections::HashSet;
     use std::fs::{self, File};
+    use std::os::fd::OwnedFd;
     use std::path::Path;
 
     use super::*;
@@ -177,15 +149,10 @@ mod tests {
 
     #[test]
     fn two_readers_find_what_one_finds_in_the_same_order() {
-        // Which need not be ext4: elsewhere it is one reader both times.
+        // Where the filesystem or the processors allow no second reader, it is one both times.
         let top = tempfile::tempdir_in("/var/tmp").unwrap();
         fill(top.path(), 3000);
         let directory = open(top.path());
-        let stat = fstat(&directory).unwrap();
-        let indexed = fstatfs(&directory).unwrap().filesystem_type() == EXT4_SUPER_MAGIC
-            && stat.st_size >= LARGE
-            && processors::several();
-        assert_eq!(second_reader(directory.as_fd()).is_some(), indexed);
         let found = names(&directory).unwrap();
         assert_eq!(found.len(), 3002);
         assert_eq!(found, names_by_one(&open(top.path())));

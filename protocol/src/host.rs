@@ -13,7 +13,7 @@ use crate::file_in::FileIn;
 use crate::file_out::{FileOut, Sent};
 use crate::progress::Progress;
 use crate::types::Device;
-use crate::wire::{HEADER_LEN, Header, STATUS_OK};
+use crate::wire::{HEADER_LEN, Header, MESSAGE_MAX, STATUS_OK};
 use crate::xdr::{Decoder, Encoder, Malformed};
 
 /// Gives devices the names that callers know.
@@ -73,6 +73,17 @@ pub trait Host: DeviceNames {
     fn exit_requested(&self) -> bool {
         false
     }
+}
+
+/// For a reply that is larger than a message may be.
+pub(crate) fn too_large() -> Error {
+    Error::with_errno(
+        Errno::E2BIG,
+        format!(
+            "the reply is larger than a message of the protocol may be ({MESSAGE_MAX} bytes); \
+             ask for less at a time"
+        ),
+    )
 }
 
 /// How a call was answered.
@@ -214,14 +225,7 @@ impl<'a> Call<'a> {
         self.header.reply(STATUS_OK).encode(&mut out);
         encode(&mut out);
         if out.overflowed() {
-            return Err(Error::with_errno(
-                Errno::E2BIG,
-                format!(
-                    "the reply is larger than a message of the protocol may be ({} bytes); \
-                     ask for less at a time",
-                    crate::wire::MESSAGE_MAX
-                ),
-            ));
+            return Err(too_large());
         }
         let mut bytes = out.into_bytes();
         let len = (bytes.len() - 4) as u32;

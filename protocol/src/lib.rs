@@ -30,6 +30,7 @@ mod file_in;
 mod file_out;
 #[doc(hidden)]
 pub mod host;
+mod list;
 mod progress;
 mod pulse;
 pub mod resolve;
@@ -44,6 +45,7 @@ pub use feature::{ActionInfo, FeatureInfo, Probe};
 pub use file_in::FileIn;
 pub use file_out::{FileOut, FileSender, Sent};
 pub use host::{Arguments, Call, DeviceNames, Host, Reply};
+pub use list::{EncodedList, List, Plain, Structure};
 pub use progress::{Pace, Progress};
 pub use server::{Ended, serve};
 pub use types::{Device, DeviceOrPath, Filename, GuestPath, Key, Mountable, MountableOrPath};

@@ -25,15 +25,18 @@ const TYPES: &[&str] = &[
     "GuestPath",
     "Host",
     "Key",
+    "List",
     "Mountable",
     "MountableOrPath",
     "Option",
+    "Plain",
     "Probe",
     "Progress",
     "Reply",
     "Result",
     "Sent",
     "String",
+    "Structure",
     "Vec",
 ];
 

@@ -234,10 +234,8 @@ pub(super) fn encode_result(ty: &ResultType, names: &TokenStream) -> TokenStream
                 for (key, value) in &result { #key #value }
             }
         }
-        ResultType::Struct(_) => quote!(result.encode(out, #names);),
-        ResultType::StructList(_) => quote! {
-            out.len(result.len());
-            for item in &result { item.encode(out, #names); }
-        },
+        ResultType::Struct(_) | ResultType::StructList(_) => {
+            quote!(result.encode(out, #names);)
+        }
     }
 }

@@ -138,7 +138,7 @@ pub(super) fn handler_result(action: &Action) -> TokenStream {
         }
         ResultType::StructList(name) => {
             let name = struct_ident(name);
-            quote!(Vec<#name>)
+            quote!(List<#name>)
         }
     }
 }

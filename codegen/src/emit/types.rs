@@ -72,26 +72,29 @@ fn structure(item: &Struct) -> TokenStream {
         };
         quote!(#name: #value)
     });
-    let names = if item
+    let devices = item
         .fields
         .iter()
-        .any(|field| field.ty == FieldType::Device)
-    {
-        quote!(names)
+        .any(|field| field.ty == FieldType::Device);
+    let (names, plain) = if devices {
+        (quote!(names), TokenStream::new())
     } else {
-        quote!(_names)
+        (quote!(_names), quote!(impl Plain for #name {}))
     };
     quote! {
         #text
         #[derive(Debug, Clone, PartialEq)]
         pub struct #name { #(#fields),* }
 
-        impl #name {
-            /// Appends the structure as it is on the wire.
-            pub fn encode<N: DeviceNames + ?Sized>(&self, out: &mut xdr::Encoder, #names: &N) {
+        impl Structure for #name {
+            fn encode<N: DeviceNames + ?Sized>(&self, out: &mut xdr::Encoder, #names: &N) {
                 #(#encode)*
             }
+        }
 
+        #plain
+
+        impl #name {
             /// Takes the structure off the front.
             ///
             /// # Errors

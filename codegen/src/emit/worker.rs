@@ -110,8 +110,7 @@ fn method(action: &Action) -> TokenStream {
         .iter()
         .filter(|param| param.ty == ParamType::Descriptor)
         .map(|param| ident(&param.name));
-    let result = traits::handler_result(action);
-    let (_, decode) = client::result(action, &quote!(worker::finished));
+    let (result, decode) = client::result(action, &quote!(worker::finished));
     quote! {
         #text
         pub fn #name(&mut self, #(#params),*) -> Result<#result> {

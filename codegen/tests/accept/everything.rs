@@ -28,9 +28,8 @@ pub struct Thing {
     /// `k`
     pub k: Vec<u8>,
 }
-impl Thing {
-    /// Appends the structure as it is on the wire.
-    pub fn encode<N: DeviceNames + ?Sized>(&self, out: &mut xdr::Encoder, names: &N) {
+impl Structure for Thing {
+    fn encode<N: DeviceNames + ?Sized>(&self, out: &mut xdr::Encoder, names: &N) {
         out.i32(self.a);
         out.u32(self.b);
         out.i64(self.c);
@@ -43,6 +42,8 @@ impl Thing {
         out.opaque(names.device_name(&self.j).as_bytes());
         out.opaque(&self.k);
     }
+}
+impl Thing {
     /// Takes the structure off the front.
     ///
     /// # Errors
@@ -70,11 +71,13 @@ pub struct Secret {
     /// `a`
     pub a: i32,
 }
-impl Secret {
-    /// Appends the structure as it is on the wire.
-    pub fn encode<N: DeviceNames + ?Sized>(&self, out: &mut xdr::Encoder, _names: &N) {
+impl Structure for Secret {
+    fn encode<N: DeviceNames + ?Sized>(&self, out: &mut xdr::Encoder, _names: &N) {
         out.i32(self.a);
     }
+}
+impl Plain for Secret {}
+impl Secret {
     /// Takes the structure off the front.
     ///
     /// # Errors
@@ -162,7 +165,7 @@ pub trait EverythingActions {
     /// Give pairs.
     fn r_map(&mut self) -> Result<Vec<(Vec<u8>, Device)>>;
     /// Give structures.
-    fn r_structs(&mut self) -> Result<Vec<Thing>>;
+    fn r_structs(&mut self) -> Result<List<Thing>>;
     /// Give a text.
     fn r_text(&mut self, progress: &mut Progress<'_>) -> Result<String>;
     /// Give what only the library sees.
@@ -360,10 +363,7 @@ pub(super) fn call_r_structs<D: Host + EverythingActions>(
     call.arguments(0u32)?;
     let result = daemon.r_structs()?;
     call.reply(|out| {
-        out.len(result.len());
-        for item in &result {
-            item.encode(out, daemon);
-        }
+        result.encode(out, daemon);
     })
 }
 pub(super) fn call_r_text<D: Host + EverythingActions>(

@@ -10,13 +10,15 @@ pub struct Finding {
     /// `content`
     pub content: Vec<u8>,
 }
-impl Finding {
-    /// Appends the structure as it is on the wire.
-    pub fn encode<N: DeviceNames + ?Sized>(&self, out: &mut xdr::Encoder, _names: &N) {
+impl Structure for Finding {
+    fn encode<N: DeviceNames + ?Sized>(&self, out: &mut xdr::Encoder, _names: &N) {
         out.opaque(&self.name);
         out.i64(self.offset);
         out.opaque(&self.content);
     }
+}
+impl Plain for Finding {}
+impl Finding {
     /// Takes the structure off the front.
     ///
     /// # Errors
@@ -54,7 +56,7 @@ pub trait ParserWorker {
         depth: i32,
         second: std::os::fd::OwnedFd,
         options: LookOptions<'_>,
-    ) -> Result<Vec<Finding>>;
+    ) -> Result<List<Finding>>;
     /// Forget what has been found.
     fn forget(&mut self) -> Result<()>;
 }
@@ -72,10 +74,7 @@ fn call_look<W: ParserWorker>(worker: &mut W, call: &mut Call<'_>) -> Result<Rep
             options,
         )?;
     call.reply(|out| {
-        out.len(result.len());
-        for item in &result {
-            item.encode(out, &host::NoDevices);
-        }
+        result.encode(out, &host::NoDevices);
     })
 }
 fn call_forget<W: ParserWorker>(worker: &mut W, call: &mut Call<'_>) -> Result<Reply> {

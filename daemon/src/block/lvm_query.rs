@@ -7,7 +7,7 @@ use std::path::Path;
 
 use nix::errno::Errno;
 use protocol::api::{LvmLv, LvmPv, LvmQueryActions, LvmVg};
-use protocol::{Context, Device, Error, Mountable, Result};
+use protocol::{Context, Device, Error, List, Mountable, Result};
 
 use super::lvm::report::{self, Row};
 use super::lvm::{change, filter, lvm};
@@ -103,17 +103,17 @@ impl LvmQueryActions for Daemon {
         report::volumes()
     }
 
-    fn pvs_full(&mut self) -> Result<Vec<LvmPv>> {
+    fn pvs_full(&mut self) -> Result<List<LvmPv>> {
         let rows = report::rows("pvs", PV_FIELDS)?;
         rows.into_iter().map(pv).collect()
     }
 
-    fn vgs_full(&mut self) -> Result<Vec<LvmVg>> {
+    fn vgs_full(&mut self) -> Result<List<LvmVg>> {
         let rows = report::rows("vgs", VG_FIELDS)?;
         rows.into_iter().map(vg).collect()
     }
 
-    fn lvs_full(&mut self) -> Result<Vec<LvmLv>> {
+    fn lvs_full(&mut self) -> Result<List<LvmLv>> {
         let rows = report::rows("lvs", LV_FIELDS)?;
         rows.into_iter().map(lv).collect()
     }

@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
 
 use protocol::api::{MdActions, MdCreateOptions, Mdstat};
-use protocol::{Context, Device, Error, Result};
+use protocol::{Context, Device, Error, List, Result};
 
 use crate::command::Command;
 use crate::{Daemon, udev};
@@ -76,7 +76,7 @@ impl MdActions for Daemon {
         stopped.map(drop).context(md)
     }
 
-    fn md_stat(&mut self, md: Device) -> Result<Vec<Mdstat>> {
+    fn md_stat(&mut self, md: Device) -> Result<List<Mdstat>> {
         let text = std::fs::read_to_string(MDSTAT).context(MDSTAT)?;
         // A name such as /dev/md/NAME is a link.
         let path = md.path().canonicalize().context(&md)?;

@@ -3,7 +3,7 @@
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
 use protocol::api::{Partition, PartitionActions};
-use protocol::{Context, Device, Error, Result};
+use protocol::{Context, Device, Error, List, Result};
 
 use super::gpt::sgdisk;
 use super::parted::{Listing, change, run_settled, word};
@@ -93,7 +93,7 @@ impl PartitionActions for Daemon {
         change(&device, ["name", &number.to_string(), &word(name)?])
     }
 
-    fn part_list(&mut self, device: Device) -> Result<Vec<Partition>> {
+    fn part_list(&mut self, device: Device) -> Result<List<Partition>> {
         let extents = match self.table(&device)? {
             Some(table) => table.extents(),
             None => Listing::read(&device)?.extents().collect(),

@@ -9,30 +9,27 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{Mode, SFlag, fstat};
 use protocol::api::{AttributesActions, SelinuxRelabelOptions, SetfilesOptions, Xattr};
-use protocol::{Context, Error, Filename, GuestPath, Result};
+use protocol::{Context, EncodedList, Error, Filename, GuestPath, List, Result};
 
 use capabilities::Capabilities;
 use relabel::Relabel;
 
 use crate::acl::{self, Acl};
 use crate::guest::{Guest, file_type};
-use crate::room::Room;
 use crate::{Daemon, xattr};
-
-/// What an attribute takes on the wire besides its name and value: two lengths,
-/// two ends.
-const XATTR_SIZE: usize = 2 * 4;
 
 /// Where the kernel has the daemon's security context.
 const OWN_CONTEXT: &str = "/proc/self/attr/current";
 
 impl AttributesActions for Daemon {
-    fn getxattrs(&mut self, path: GuestPath) -> Result<Vec<Xattr>> {
-        all(&self.guest.handle(&path)?, &mut Room::default()).context(&path)
+    fn getxattrs(&mut self, path: GuestPath) -> Result<List<Xattr>> {
+        let attributes = all(&self.guest.handle(&path)?).context(&path)?;
+        Ok(attributes.into())
     }
 
-    fn lgetxattrs(&mut self, path: GuestPath) -> Result<Vec<Xattr>> {
-        all(&self.guest.handle_nofollow(&path)?, &mut Room::default()).context(&path)
+    fn lgetxattrs(&mut self, path: GuestPath) -> Result<List<Xattr>> {
+        let attributes = all(&self.guest.handle_nofollow(&path)?).context(&path)?;
+        Ok(attributes.into())
     }
 
     fn setxattr(&mut self, xattr: &[u8], val: &[u8], vallen: i32, path: GuestPath) -> Result<()> {
@@ -67,14 +64,17 @@ impl AttributesActions for Daemon {
         xattr::get(&handle, name).context(&path)
     }
 
-    fn internal_lxattrlist(&mut self, path: GuestPath, names: Vec<Filename>) -> Result<Vec<Xattr>> {
+    fn internal_lxattrlist(
+        &mut self,
+        path: GuestPath,
+        names: Vec<Filename>,
+    ) -> Result<List<Xattr>> {
         // Neither a missing directory nor a file that cannot be read is an error.
         let directory = self.guest.handle(&path).ok();
-        let mut room = Room::default();
-        let mut found = Vec::new();
+        let mut found = EncodedList::default();
         for name in &names {
             let handle = nofollow(&self.guest, &path, directory.as_ref(), name);
-            let attributes = match handle.map(|handle| all(&handle, &mut room)) {
+            let attributes = match handle.map(|handle| all(&handle)) {
                 Some(Err(error)) if error.errno() == Some(Errno::E2BIG) => {
                     return Err(error).context(&path);
                 }
@@ -84,14 +84,16 @@ impl AttributesActions for Daemon {
                 Some(attributes) => format!("{}\0", attributes.len()).into_bytes(),
                 None => Vec::new(),
             };
-            room.take(XATTR_SIZE + count.len()).context(&path)?;
-            found.push(Xattr {
+            let before = Xattr {
                 attrname: Vec::new(),
                 attrval: count,
-            });
-            found.extend(attributes.unwrap_or_default());
+            };
+            found.push(&before).context(&path)?;
+            found
+                .append(&attributes.unwrap_or_default())
+                .context(&path)?;
         }
-        Ok(found)
+        Ok(found.into())
     }
 
     fn setcon(&mut self, context: &[u8]) -> Result<()> {
@@ -194,15 +196,14 @@ impl AttributesActions for Daemon {
 }
 
 /// All attributes of a file, sorted by name.
-fn all(file: &impl AsFd, room: &mut Room) -> Result<Vec<Xattr>> {
+fn all(file: &impl AsFd) -> Result<EncodedList<Xattr>> {
     let mut names = xattr::list(file).context("listxattr")?;
     names.sort();
-    let mut all = Vec::with_capacity(names.len());
+    let mut all = EncodedList::default();
     for attrname in names {
         let attrval = xattr::get(file, &attrname).context("getxattr")?;
-        room.take(XATTR_SIZE + attrname.len() + attrval.len())
+        all.push(&Xattr { attrname, attrval })
             .context("listxattr")?;
-        all.push(Xattr { attrname, attrval });
     }
     Ok(all)
 }

@@ -10,10 +10,8 @@ use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{Mode, SFlag, fstat, mkdirat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 use protocol::api::{DirectoriesActions, Dirent, MktempOptions};
-use protocol::host::NoDevices;
 use protocol::wire::MESSAGE_MAX;
-use protocol::xdr::Encoder;
-use protocol::{Context, Error, FileOut, GuestPath, Result, Sent};
+use protocol::{Context, EncodedList, Error, FileOut, GuestPath, List, Result, Sent};
 use rustix::fs::{FileType, RawDirEntry};
 
 use super::fresh::{self, RANDOM};
@@ -22,11 +20,7 @@ use crate::Daemon;
 use crate::command::Command;
 use crate::entries::{self, is_dots};
 use crate::guest::{Guest, file_type};
-use crate::room::Room;
 use removal::remove_tree;
-
-/// What an entry takes on the wire besides its name: an inode, a letter, a length.
-const DIRENT_SIZE: usize = 8 + 4 + 4;
 
 /// How much of a listing is sent at once: what has been read goes out while the
 /// kernel is still reading the rest of the directory.
@@ -106,23 +100,11 @@ impl DirectoriesActions for Daemon {
         })
     }
 
-    fn readdir(&mut self, dir: GuestPath) -> Result<Vec<Dirent>> {
+    fn readdir(&mut self, dir: GuestPath) -> Result<List<Dirent>> {
         let handle = self.guest.open(&dir, READ)?;
-        let mut entries = Vec::new();
-        let mut room = Room::default();
-        entries::read(
-            &handle,
-            |entry, part: &mut Vec<Dirent>| part.push(dirent(entry)),
-            |part| {
-                for entry in &part {
-                    room.take(DIRENT_SIZE + entry.name.len())?;
-                }
-                entries.extend(part);
-                Ok::<(), Error>(())
-            },
-        )
-        .context(&dir)?;
-        Ok(entries)
+        let mut all = EncodedList::default();
+        entries::read(&handle, add, |part| all.append(&part)).context(&dir)?;
+        Ok(all.into())
     }
 
     fn mkdir_mode(&mut self, path: GuestPath, mode: i32) -> Result<()> {
@@ -136,11 +118,12 @@ impl DirectoriesActions for Daemon {
     }
 
     fn ls0(&mut self, dir: GuestPath, filenames: FileOut<'_>) -> Result<Sent> {
-        send_entries(&self.guest, &dir, filenames, |entry, part| {
+        let add = |entry: &RawDirEntry<'_>, part: &mut Vec<u8>| {
             if !is_dots(entry) {
                 part.extend_from_slice(entry.file_name().to_bytes_with_nul());
             }
-        })
+        };
+        send_entries(&self.guest, &dir, filenames, add, Vec::as_slice)
     }
 
     fn rm_f(&mut self, path: GuestPath) -> Result<()> {
@@ -170,11 +153,7 @@ impl DirectoriesActions for Daemon {
     }
 
     fn internal_readdir(&mut self, dir: GuestPath, filename: FileOut<'_>) -> Result<Sent> {
-        send_entries(&self.guest, &dir, filename, |entry, part| {
-            let mut encoder = Encoder::after(std::mem::take(part));
-            dirent(entry).encode(&mut encoder, &NoDevices);
-            *part = encoder.into_bytes();
-        })
+        send_entries(&self.guest, &dir, filename, add, EncodedList::bytes)
     }
 }
 
@@ -270,12 +249,14 @@ fn make_temporary(
     }
 }
 
-fn dirent(entry: &RawDirEntry<'_>) -> Dirent {
-    Dirent {
+fn add(entry: &RawDirEntry<'_>, part: &mut EncodedList<Dirent>) {
+    let dirent = Dirent {
         ino: entry.ino().cast_signed(),
         ftyp: letter(entry),
         name: entry.file_name().to_bytes().to_vec(),
-    }
+    };
+    // A part is what one system call gives: small, whatever the directory holds.
+    let _ = part.push(&dirent);
 }
 
 /// The letter for what kind of file an entry is.
@@ -292,17 +273,18 @@ fn letter(entry: &RawDirEntry<'_>) -> u8 {
     }
 }
 
-/// Sends the entries of a directory as `render` puts them.
-fn send_entries(
+/// Sends the entries of a directory in parts, to which `render` adds them.
+fn send_entries<P: Default + Send>(
     guest: &Guest,
     path: &GuestPath,
     out: FileOut<'_>,
-    render: impl Fn(&RawDirEntry<'_>, &mut Vec<u8>) + Sync,
+    render: impl Fn(&RawDirEntry<'_>, &mut P) + Sync,
+    bytes: impl Fn(&P) -> &[u8],
 ) -> Result<Sent> {
     let directory = guest.open(path, READ)?;
     let mut out = out.start()?;
-    entries::read(&directory, render, |part: Vec<u8>| {
-        out.send(&part)?;
+    entries::read(&directory, render, |part| {
+        out.send(bytes(&part))?;
         if out.pending() >= PART {
             out.push()?;
         }

@@ -13,14 +13,11 @@ use protocol::api::{
     CopyAttributesOptions, IsBlockdevOptions, IsChardevOptions, IsDirOptions, IsFifoOptions,
     IsFileOptions, IsSocketOptions, Statns, StatusActions,
 };
-use protocol::{Context, Error, Filename, GuestPath, Progress, Result};
+use protocol::{Context, EncodedList, Error, Filename, GuestPath, List, Progress, Result};
 
 use crate::guest::{Guest, descriptor_path, file_type};
 use crate::walk::{HardLinks, Walk};
-use crate::{Daemon, room, xattr};
-
-/// What a `statns` takes on the wire.
-const STATNS_SIZE: usize = 22 * 8;
+use crate::{Daemon, xattr};
 
 /// Stands for a file that has no status to show.
 const NO_STATUS: Statns = Statns {
@@ -168,18 +165,19 @@ impl StatusActions for Daemon {
         &mut self,
         path: GuestPath,
         names: Vec<Filename>,
-    ) -> Result<Vec<Statns>> {
+    ) -> Result<List<Statns>> {
         let dir = self.guest.open(&path, OFlag::O_PATH | OFlag::O_DIRECTORY)?;
-        room::require(names.len() * STATNS_SIZE).context(&path)?;
         let stat = |name: &Filename| match name.as_bytes() {
             // Above the guest's root there is nothing.
             b".." => self.guest.lstat(&path.join(b"..")).ok(),
             _ => fstatat(&dir, name.as_os_str(), AtFlags::AT_SYMLINK_NOFOLLOW).ok(),
         };
-        Ok(names
-            .iter()
-            .map(|name| stat(name).map_or(NO_STATUS, |stat| statns(&stat)))
-            .collect())
+        let mut all = EncodedList::default();
+        for name in &names {
+            let status = stat(name).map_or(NO_STATUS, |stat| statns(&stat));
+            all.push(&status).context(&path)?;
+        }
+        Ok(all.into())
     }
 }
 

@@ -13,7 +13,7 @@ use protocol::api::{
     BtrfsSubvolumeActions, BtrfsSubvolumeCreateOptions, BtrfsSubvolumeSnapshotOptions, Btrfsqgroup,
     Btrfssubvolume,
 };
-use protocol::{Context, Error, GuestPath, MountableOrPath, Result};
+use protocol::{Context, Error, GuestPath, List, MountableOrPath, Result};
 
 use super::ioctl::{self, NewVolume};
 use super::volumes::{self, Scratch};
@@ -81,7 +81,7 @@ impl BtrfsSubvolumeActions for Daemon {
         }
     }
 
-    fn btrfs_subvolume_list(&mut self, fs: MountableOrPath) -> Result<Vec<Btrfssubvolume>> {
+    fn btrfs_subvolume_list(&mut self, fs: MountableOrPath) -> Result<List<Btrfssubvolume>> {
         let all = self.with_filesystem(&fs, volumes::list)?;
         Ok(all
             .into_iter()
@@ -152,7 +152,7 @@ impl BtrfsSubvolumeActions for Daemon {
         self.on_mounted(command, &subvolume).map(drop)
     }
 
-    fn btrfs_qgroup_show(&mut self, path: GuestPath) -> Result<Vec<Btrfsqgroup>> {
+    fn btrfs_qgroup_show(&mut self, path: GuestPath) -> Result<List<Btrfsqgroup>> {
         let top = self.top(&path)?;
         let show = |format: &[&str]| {
             let command = Command::new("btrfs").args(format.iter().copied());
@@ -168,6 +168,7 @@ impl BtrfsSubvolumeActions for Daemon {
             }
         };
         groups
+            .map(List::from)
             .ok_or_else(|| Error::new("unexpected output from 'btrfs qgroup show' command"))
             .context(path)
     }

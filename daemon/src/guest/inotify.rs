@@ -8,7 +8,7 @@ use std::os::fd::OwnedFd;
 
 use nix::errno::Errno;
 use protocol::api::{InotifyActions, InotifyEvent};
-use protocol::{Context, Error, GuestPath, Result};
+use protocol::{Context, Error, GuestPath, List, Result};
 use rustix::fs::inotify::{self, CreateFlags, Reader, WatchFlags};
 
 use super::descriptor_path;
@@ -82,7 +82,7 @@ impl InotifyActions for Daemon {
             .context(wd)
     }
 
-    fn inotify_read(&mut self) -> Result<Vec<InotifyEvent>> {
+    fn inotify_read(&mut self) -> Result<List<InotifyEvent>> {
         let mut events = Vec::new();
         let mut len = 0;
         drain(self.inotify.open("inotify_read")?, |event| {
@@ -90,7 +90,7 @@ impl InotifyActions for Daemon {
             events.push(event);
             len < REPLY_MAX
         })?;
-        Ok(events)
+        Ok(events.into())
     }
 
     fn inotify_files(&mut self) -> Result<Vec<Vec<u8>>> {

@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 
 use nix::sys::stat::{fstat, major, minor};
 use protocol::api::worker_blkid::{BlkidWorker, TableEntry};
-use protocol::{Context, Error, Result};
+use protocol::{Context, Error, List, Result};
 
 use super::libblkid::{ALL_TAGS, Blkid, Chains, Outcome, Partition, TAGS};
 
@@ -18,10 +18,10 @@ const EXTENDED: u64 = 1024;
 type Tags = Vec<(Vec<u8>, Vec<u8>)>;
 
 impl BlkidWorker for Blkid {
-    fn partitions(&mut self, disk: OwnedFd) -> Result<Vec<TableEntry>> {
+    fn partitions(&mut self, disk: OwnedFd) -> Result<List<TableEntry>> {
         let probe = self.probe(disk)?;
         let Some(table) = probe.partitions()? else {
-            return Ok(Vec::new());
+            return Ok(Vec::new().into());
         };
         let of_table = TableEntry {
             table_kind: table.kind(),
@@ -54,7 +54,7 @@ impl BlkidWorker for Blkid {
         if entries.is_empty() {
             entries.push(of_table);
         }
-        Ok(entries)
+        Ok(entries.into())
     }
 
     fn find(&mut self, device: OwnedFd) -> Result<Tags> {

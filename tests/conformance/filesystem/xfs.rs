@@ -67,3 +67,36 @@ fn an_image_in_the_guest_is_repaired_where_it_is() {
     assert_eq!(refused(direct.xfs_repair("/d", &look)), "EISDIR");
     assert_eq!(refused(direct.xfs_repair("/nothing", &look)), "ENOENT");
 }
+
+#[test]
+fn a_directory_that_is_read_from_two_places_is_whole() {
+    let Some(mut direct) = with_xfs() else { return };
+    direct.mount("/dev/sda", "/").expect("mount");
+    direct.mkdir("/many").expect("mkdir");
+    let many = direct.root().join("sysroot/many");
+    let stem = "n".repeat(200);
+    let name = |number: usize| format!("{stem}{number:04}");
+    for number in 0..4000 {
+        std::fs::File::create(many.join(name(number))).expect("a file");
+    }
+    let listed = |direct: &mut Direct| -> Vec<String> {
+        let entries = direct.readdir("/many").expect("readdir");
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
+        entries.into_iter().map(|entry| text(entry.name)).collect()
+    };
+    // On XFS entries come in the order in which they were made.
+    let expected = |numbers: &mut dyn Iterator<Item = usize>| -> Vec<String> {
+        let dots = [".", ".."].map(str::to_owned);
+        dots.into_iter().chain(numbers.map(name)).collect()
+    };
+    assert_eq!(listed(&mut direct), expected(&mut (0..4000)));
+    // Where the second place is, nothing is left: the directory keeps its size.
+    for number in 1000..3000 {
+        std::fs::remove_file(many.join(name(number))).expect("removed");
+    }
+    let left = &mut (0..1000).chain(3000..4000);
+    assert_eq!(listed(&mut direct), expected(left));
+    let mut names = Vec::new();
+    direct.ls0("/many", &mut names).expect("ls0");
+    assert_eq!(names.split(|&byte| byte == 0).count(), 2001);
+}

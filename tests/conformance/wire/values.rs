@@ -2,7 +2,7 @@
 
 use codegen::emit::fixtures::{Fixture, Value, hexadecimal};
 use protocol::{
-    Device, DeviceOrPath, Filename, GuestPath, Key, Mountable, MountableOrPath, resolve,
+    Device, DeviceOrPath, Filename, GuestPath, Key, List, Mountable, MountableOrPath, resolve,
 };
 
 use crate::stubs::Handler;
@@ -109,6 +109,12 @@ sample! {
 impl<T: Sample> Sample for Vec<T> {
     fn sample(value: &Value) -> Self {
         items(value).iter().map(Sample::sample).collect()
+    }
+}
+
+impl<T: Sample> Sample for List<T> {
+    fn sample(value: &Value) -> Self {
+        Vec::sample(value).into()
     }
 }
 
