@@ -19,7 +19,7 @@ pub struct Model {
 /// One `.idl` file.
 #[derive(Debug, Clone)]
 pub struct Module {
-    /// The folder below `idl/`: `appliance`, `block`, `filesystem`, `file` or `guest`.
+    /// The folder below `idl/`: `appliance`, `block`, `file`, `filesystem`, `guest` or `worker`.
     pub area: String,
     /// The file's name without `.idl`; unique over all areas.
     pub name: String,

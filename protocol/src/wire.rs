@@ -45,7 +45,7 @@ pub struct Header {
     pub direction: i32,
     /// Chosen by the library, repeated in the reply.
     pub serial: u32,
-    /// How much the library expects to send, for progress; in units of the action's.
+    /// How much the library expects to send, for progress, in the action's own unit.
     pub progress_hint: u64,
     /// Which optional arguments are set.
     pub options: u64,
