@@ -12,10 +12,11 @@ use conformance::skipped;
 
 use super::given::Value;
 use super::guest::{Fixture, clear};
+use super::images::Root;
 use super::matrix::{Pair, selected};
 use super::positions::{Kind, Position, model, positions};
 use super::values::{filtered, samples};
-use super::world::{Root, Setting, World, stock_daemon};
+use super::world::{Setting, World, stock_daemon};
 
 /// A path, what must be noticed of calls with it, and their names and parameters.
 type Noticed = (

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use super::answer::Answer;
 use super::guest::{MOUNTABLES, NAMES, PATHS};
+use super::images::Root;
 use super::positions::{Kind, Position, positions};
-use super::world::{Root, Setting, World};
+use super::world::{Setting, World};
 
 /// How often a call is made again whose answers differ.
 const TRIES: usize = 3;

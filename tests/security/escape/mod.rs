@@ -20,6 +20,7 @@ mod answer;
 mod canary;
 mod control;
 mod guest;
+mod images;
 mod matrix;
 mod positions;
 mod race;

@@ -17,9 +17,10 @@ use codegen::model::ParamType;
 
 use super::answer::Answer;
 use super::given::{Given, Value};
+use super::images::Root;
 use super::matrix::{report, selected};
 use super::positions::{Kind, Position};
-use super::world::{Root, Setting, World};
+use super::world::{Setting, World};
 
 /// How long the calls of one position may take, once each path was tried; `ESCAPE_MILLISECONDS`
 /// says otherwise.
