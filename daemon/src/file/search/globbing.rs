@@ -217,8 +217,6 @@ fn first_brace(pattern: &[u8]) -> Option<Braced<'_>> {
     while start < pattern.len() {
         match pattern.get(start)? {
             b'\\' => start += 2,
-            // The two together stand for themselves.
-            b'{' if pattern.get(start + 1) == Some(&b'}') => start += 2,
             b'{' => break,
             _ => start += 1,
         }
@@ -265,7 +263,8 @@ mod tests {
             ["/a1c", "/a1d", "/a2c", "/a2d", "/bc", "/bd"]
         );
         assert_eq!(alternatives("/{a}"), ["/a"]);
-        assert_eq!(alternatives("/a{}b"), ["/a{}b"]);
+        assert_eq!(alternatives("/a{}b"), ["/ab"]);
+        assert_eq!(alternatives("/{a,{}}"), ["/a", "/"]);
         assert_eq!(alternatives("/a{b"), ["/a{b"]);
         assert_eq!(alternatives("/\\{a,b}"), ["/\\{a,b}"]);
         let mut out = Vec::new();
