@@ -179,6 +179,7 @@ fn what_is_no_regular_file_is_not_opened() {
     direct.mkfifo(0o666, "/fifo").expect("mkfifo");
     direct.mknod_c(0o666, 1, 5, "/zero").expect("mknod_c");
     direct.mknod(0o140_666, 0, 0, "/socket").expect("mknod");
+    direct.touch("/file").expect("touch");
     for path in ["/fifo", "/zero", "/socket"] {
         assert_eq!(errno(direct.pread(path, 1, 0)), "EINVAL");
         assert_eq!(errno(direct.pwrite(path, b"x", 0)), "EINVAL");
@@ -191,7 +192,11 @@ fn what_is_no_regular_file_is_not_opened() {
         assert_eq!(errno(direct.checksum("crc", path)), "EINVAL");
         assert_eq!(errno(direct.download(path, &mut Vec::new())), "EINVAL");
         assert_eq!(errno(direct.upload(&mut &b"x"[..], path)), "EINVAL");
+        assert_eq!(errno(direct.cp(path, "/copy")), "EINVAL");
+        assert_eq!(errno(direct.cp("/file", path)), "EINVAL");
+        assert_eq!(errno(direct.cp_a("/file", path)), "EINVAL");
     }
+    assert!(direct.is_fifo("/fifo", &Default::default()).expect("fifo"));
 }
 
 #[test]

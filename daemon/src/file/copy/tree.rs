@@ -48,6 +48,9 @@ pub(super) fn copy(guest: &Guest, src: &GuestPath, dest: &GuestPath, how: How) -
             format!("omitting directory '{src}'"),
         ));
     }
+    if how == How::File && file_type(&stat) != SFlag::S_IFREG {
+        return Err(not_regular()).context(src);
+    }
     let target = match guest.stat(dest) {
         Ok(there) if file_type(&there) == SFlag::S_IFDIR => match last_component(src) {
             Some(name) => dest.join(name),
@@ -253,9 +256,6 @@ impl Copier {
 
     fn special(&mut self, source: &OwnedFd, stat: &FileStat, path: &[u8]) -> Result<()> {
         let kind = file_type(stat);
-        if self.how == How::File {
-            return Err(Error::with_errno(Errno::EINVAL, "not a regular file"));
-        }
         let name = split(path).1;
         let parent = self.target.here();
         if let Ok(there) = fstatat(parent, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
@@ -340,7 +340,7 @@ fn create(dir: BorrowedFd<'_>, name: &OsStr, mode: Mode) -> nix::Result<File> {
 }
 
 /// Empties the file that gets the data of a copy. `None` once what was there is
-/// gone, because it is no regular file or, for an archive, has other names as well.
+/// gone, because it is a link or, for an archive, has other names as well.
 fn existing(
     dir: BorrowedFd<'_>,
     name: &OsStr,
@@ -351,7 +351,8 @@ fn existing(
     let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let handle = openat(dir, name, flags, Mode::empty())?;
     let there = fstat(&handle)?;
-    if file_type(&there) == SFlag::S_IFREG && !(archive && there.st_nlink > 1) {
+    let kind = file_type(&there);
+    if kind == SFlag::S_IFREG && !(archive && there.st_nlink > 1) {
         if identity(&there) == identity(source) {
             return Err(Error::with_errno(
                 Errno::EINVAL,
@@ -360,6 +361,10 @@ fn existing(
         }
         let flags = OFlag::O_WRONLY | OFlag::O_TRUNC;
         return Ok(Some(reopen(&handle, flags)?));
+    }
+    // A device or a pipe is neither written to nor lost.
+    if !matches!(kind, SFlag::S_IFREG | SFlag::S_IFLNK | SFlag::S_IFDIR) {
+        return Err(not_regular());
     }
     make_way(dir, name, &there)?;
     Ok(None)
@@ -374,4 +379,8 @@ fn make_way(dir: BorrowedFd<'_>, name: &OsStr, there: &FileStat) -> Result<()> {
         ));
     }
     Ok(unlinkat(dir, name, UnlinkatFlags::NoRemoveDir)?)
+}
+
+fn not_regular() -> Error {
+    Error::with_errno(Errno::EINVAL, "not a regular file")
 }
