@@ -51,6 +51,9 @@ for md, level, members in (
     assert not g.is_whole_device(md)
     for member in members:
         same(g.vfs_type(member), "linux_raid_member")
+# By another of its names.
+g.debug("sh", ["mkdir -p /dev/md; ln -s ../md15 /dev/md/named"])
+same(sorted(one["mdstat_device"] for one in g.md_stat("/dev/md/named")), [E, F, G])
 filesystems = g.list_filesystems()
 for md in g.list_md_devices():
     same(filesystems.get(md), "unknown")

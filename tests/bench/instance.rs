@@ -9,6 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use conformance::support::direct::children;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use nix::time::{ClockId, clock_gettime};
 use protocol::client::Client;
@@ -97,10 +98,9 @@ impl Drop for Instance {
 }
 
 fn child_of(process: u32) -> Result<u32> {
-    fs::read_to_string(format!("/proc/{process}/task/{process}/children"))?
-        .split_whitespace()
+    children(process)
+        .into_iter()
         .next()
-        .and_then(|child| child.parse().ok())
         .with_context(|| format!("process {process} has no child"))
 }
 

@@ -7,6 +7,7 @@ use std::io::{self, Write};
 use std::os::unix::net::UnixStream;
 
 use codegen::model::Action;
+use conformance::support::direct::kill_children;
 use conformance::support::given::Given;
 use conformance::{Client, ClientError, Direct, DiskSpec};
 use protocol::api::*;
@@ -66,7 +67,7 @@ impl Write for Received {
             match &mut self.fate {
                 Fate::Whole => {}
                 Fate::Cancelled(channel) => channel.write_all(&CANCEL_FLAG.to_be_bytes())?,
-                Fate::Killed(process) => guests::kill_below(*process),
+                Fate::Killed(process) => kill_children(*process),
                 Fate::Lost(scratch) => scratch.lose(),
             }
         }

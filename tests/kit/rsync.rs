@@ -4,8 +4,10 @@ use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
+
+use crate::bound;
 
 /// How long the daemon may take to answer.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -37,9 +39,7 @@ impl Remote {
         let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let address: SocketAddr = free.local_addr()?;
         drop(free);
-        // It must not outlive us, however we end.
-        let process = Command::new("setpriv")
-            .args(["--pdeathsig", "KILL", "--", "rsync"])
+        let process = bound("rsync")
             .args(["--daemon", "--no-detach", "--address", "127.0.0.1"])
             .arg(format!("--port={}", address.port()))
             .arg("--config")

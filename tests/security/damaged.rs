@@ -217,7 +217,6 @@ impl Traces {
     fn of(direct: &Direct) -> Self {
         let root = direct.root();
         let process = root.parent().expect("below /proc");
-        let id = process.file_name().expect("a number").to_string_lossy();
         let text = |path: &Path| std::fs::read_to_string(path).unwrap_or_default();
         let names = |path: &Path| -> Vec<String> {
             let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
@@ -229,12 +228,11 @@ impl Traces {
             let backing = text(&Path::new("/sys/block").join(name).join("loop/backing_file"));
             backing.starts_with(&*direct.directory().to_string_lossy())
         });
-        let children = text(&process.join(format!("task/{id}/children")));
         let program = |process: &Path| std::fs::read_link(process.join("exe")).ok();
         let daemon = program(process);
-        let programs = children.split_whitespace().filter_map(|id| {
+        let programs = direct.children().into_iter().filter_map(|id| {
             // Workers last from call to call; they are the daemon's own program.
-            let program = program(&Path::new("/proc").join(id))?;
+            let program = program(&Path::new("/proc").join(id.to_string()))?;
             (Some(&program) != daemon.as_ref()).then_some(program)
         });
         let programs = programs.collect();

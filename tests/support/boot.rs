@@ -106,11 +106,8 @@ fn attempt(directory: &Path, client: impl Fn() -> Command) -> Option<Output> {
 /// The same client, but it ends when this thread does, however that ends; with it goes the machine,
 /// which the library sees to.
 fn with_us(client: &Command) -> Command {
-    let mut command = Command::new("setpriv");
-    command
-        .args(["--pdeathsig", "KILL", "--"])
-        .arg(client.get_program())
-        .args(client.get_args());
+    let mut command = testkit::bound(client.get_program());
+    command.args(client.get_args());
     for (name, value) in client.get_envs() {
         match value {
             Some(value) => command.env(name, value),

@@ -271,12 +271,21 @@ impl Direct {
     }
 }
 
-fn children(id: u32) -> Vec<u32> {
+/// The processes that a process has started and that have not ended.
+pub fn children(id: u32) -> Vec<u32> {
     std::fs::read_to_string(format!("/proc/{id}/task/{id}/children"))
         .unwrap_or_default()
         .split_whitespace()
         .filter_map(|word| word.parse().ok())
         .collect()
+}
+
+/// Kills the processes that a process has started.
+pub fn kill_children(id: u32) {
+    for child in children(id).into_iter().map(u32::cast_signed) {
+        // It may have ended by now.
+        let _ = kill(Pid::from_raw(child), Signal::SIGKILL);
+    }
 }
 
 impl Deref for Direct {

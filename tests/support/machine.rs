@@ -9,7 +9,7 @@ use std::io::ErrorKind;
 use std::ops::{Deref, DerefMut};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use protocol::client::Client;
@@ -87,10 +87,8 @@ impl Machine {
         let listener = UnixListener::bind(at("channel")).expect("channel");
         listener.set_nonblocking(true).expect("listener");
         let console = File::create(at("console")).expect("console");
-        // It must not outlive us, however we end.
-        let mut command = Command::new("setpriv");
+        let mut command = testkit::bound("qemu-system-x86_64");
         command
-            .args(["--pdeathsig", "KILL", "--", "qemu-system-x86_64"])
             .args(appliance.arguments(hardware.network))
             .args(["-serial", "stdio"])
             .arg("-qmp")

@@ -5,9 +5,8 @@ use std::os::unix::fs::{FileExt, MetadataExt};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use conformance::support::direct::kill_children;
 use conformance::{Direct, DiskSpec};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 
 /// Sixteen bytes that are on no disk by chance.
 const MARK: &[u8] = b"91c3d7e8b2f04a65";
@@ -113,13 +112,8 @@ fn a_scrub_that_dies_leaves_its_room_free() {
             assert!(Instant::now() < deadline, "nothing is filled");
             thread::sleep(Duration::from_millis(1));
         }
-        let list = format!("/proc/{daemon}/task/{daemon}/children");
-        let children = fs::read_to_string(list).expect("the daemon's children");
-        for id in children.split_whitespace() {
-            let id = Pid::from_raw(id.parse().expect("a process"));
-            // A worker may be among them, and one that has ended.
-            let _ = kill(id, Signal::SIGKILL);
-        }
+        // A worker may be among them.
+        kill_children(daemon);
     });
     let error = direct.scrub_freespace("/free").expect_err("killed");
     assert!(error.to_string().contains("SIGKILL"), "{error}");

@@ -218,6 +218,18 @@ fn what_is_in_the_way_of_new_files_is_not_opened() {
 }
 
 #[test]
+fn a_name_in_the_case_that_was_asked_for_comes_first() {
+    let mut direct = Direct::mounted();
+    for name in ["ab", "AB", "aB", "Ab"] {
+        direct.mkdir_p(&format!("/{name}/{name}")).expect("mkdir_p");
+    }
+    for name in ["/ab/ab", "/AB/AB", "/aB/aB", "/Ab/Ab"] {
+        let found = direct.case_sensitive_path(name).expect("a path");
+        assert_eq!(found, name.as_bytes());
+    }
+}
+
+#[test]
 fn a_length_that_is_none_leaves_the_file_alone() {
     let mut direct = Direct::mounted();
     direct.internal_write("/a", b"kept").expect("write");

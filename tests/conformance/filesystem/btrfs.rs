@@ -17,6 +17,24 @@ fn mounted() -> Option<Direct> {
     Some(direct)
 }
 
+#[test]
+fn listing_filesystems_writes_nothing() {
+    let Some(mut direct) = mounted() else { return };
+    direct
+        .btrfs_subvolume_create("/below", &Default::default())
+        .expect("create");
+    direct.umount("/", &Default::default()).expect("umount");
+    direct.sync().expect("sync");
+    let image = |direct: &Direct| fs::read(direct.disk(0)).expect("image");
+    let before = image(&direct);
+    let found = direct.list_filesystems().expect("list_filesystems");
+    let (below, kind) = &found[1];
+    assert_eq!(below.to_string(), "btrfsvol:/dev/sda/below");
+    assert_eq!(kind, b"btrfs");
+    direct.sync().expect("sync");
+    assert!(image(&direct) == before, "the disk has changed");
+}
+
 /// What comes after the comma would be an option.
 #[test]
 fn a_subvolume_with_a_comma_is_not_mounted() {

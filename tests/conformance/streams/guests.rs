@@ -7,8 +7,6 @@ use std::path::{Path, PathBuf};
 
 use conformance::{Direct, DiskSpec};
 use nix::fcntl::{PosixFadviseAdvice, posix_fadvise};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use protocol::api::{MkfsOptions, TarOutOptions};
 use testkit::Numbers;
 
@@ -256,17 +254,5 @@ impl Scratch {
         image.and_then(|image| image.set_len(0)).expect("truncate");
         let forget = PosixFadviseAdvice::POSIX_FADV_DONTNEED;
         posix_fadvise(&file, 0, 0, forget).expect("fadvise");
-    }
-}
-
-/// Kills the programs that the process has started.
-pub(super) fn kill_below(process: u32) {
-    let list = format!("/proc/{process}/task/{process}/children");
-    let children = fs::read_to_string(list).unwrap_or_default();
-    for child in children.split_whitespace() {
-        if let Ok(id) = child.parse() {
-            // It may have ended by now.
-            let _ = kill(Pid::from_raw(id), Signal::SIGKILL);
-        }
     }
 }
