@@ -34,7 +34,7 @@ impl NtfsActions for Daemon {
         if options.force == Some(true) {
             command = command.arg("--force");
         }
-        run(command.arg(device.path())).context(device)
+        run("ntfsresize", command.arg(device.path())).context(device)
     }
 
     fn ntfsresize_size(&mut self, device: Device, size: i64) -> Result<()> {
@@ -50,7 +50,7 @@ impl NtfsActions for Daemon {
         if options.clearbadsectors == Some(true) {
             command = command.arg("-b");
         }
-        run(command.arg(device.path())).context(device)
+        run("ntfsfix", command.arg(device.path())).context(device)
     }
 
     fn ntfsclone_out(
@@ -144,7 +144,7 @@ impl NtfsActions for Daemon {
 }
 
 /// Runs a program that says on stdout what is wrong.
-fn run(command: Command) -> Result<()> {
+fn run(program: &str, command: Command) -> Result<()> {
     let output = command
         .fold_stderr()
         .stdout_beginning(STDERR_LIMIT)
@@ -154,7 +154,7 @@ fn run(command: Command) -> Result<()> {
     }
     let said = String::from_utf8_lossy(&output.stdout);
     Err(match complaint(&said) {
-        "" => Error::new(format!("exit status {}", output.code)),
+        "" => output.failure(program),
         complaint => Error::new(complaint).repeating(complaint),
     })
 }
@@ -195,9 +195,10 @@ mod tests {
              Run chkdsk /f and please try again, or see option -f."
         );
         assert_eq!(complaint("FAILED\n"), "FAILED");
-        let error = run(Command::new("sh").args(["-c", "echo v1; echo ERROR: x; exit 1"]));
+        let sh = |script| run("ntfsfix", Command::new("sh").args(["-c", script]));
+        let error = sh("echo v1; echo ERROR: x; exit 1");
         assert_eq!(error.unwrap_err().to_string(), "ERROR: x");
-        let error = run(Command::new("sh").args(["-c", "exit 3"])).unwrap_err();
-        assert_eq!(error.to_string(), "exit status 3");
+        let error = sh("exit 3").unwrap_err();
+        assert_eq!(error.to_string(), "ntfsfix exited with status 3");
     }
 }
