@@ -11,6 +11,8 @@ use crate::command::{Command, Output};
 use crate::filesystem::superblock::Superblocks;
 use crate::{Daemon, udev};
 
+/// cryptsetup's exit status when an argument makes no sense to it, and for whatever has no other.
+const WRONG_ARGUMENTS: i32 = 1;
 /// cryptsetup's exit status when no key slot can be opened.
 const WRONG_KEY: i32 = 2;
 
@@ -59,13 +61,16 @@ impl LuksActions for Daemon {
 
     fn luks_kill_slot(&mut self, device: Device, key: Key, keyslot: i32) -> Result<()> {
         let keyslot = slot(keyslot)?;
+        let silent = format!("it has no key slot {keyslot}");
         let command = with_key("luksKillSlot", &key)?.arg("--batch-mode");
-        run(&device, command.operands([device.path()]).arg(keyslot)).map(drop)
+        let command = command.operands([device.path()]).arg(keyslot);
+        run_or(&device, command, &silent).map(drop)
     }
 
     fn luks_uuid(&mut self, device: Device) -> Result<String> {
         let command = Command::new("cryptsetup").arg("luksUUID");
-        let output = run(&device, command.operands([device.path()]))?;
+        let command = command.operands([device.path()]);
+        let output = run_or(&device, command, "not a LUKS device")?;
         Ok(uuid(&output.stdout))
     }
 
@@ -147,6 +152,11 @@ fn uuid(stdout: &[u8]) -> String {
 
 /// Runs cryptsetup, which may be told keys.
 fn run(device: &Device, command: Command) -> Result<Output> {
+    run_or(device, command, "")
+}
+
+/// The same, where it does not say what is wrong with its arguments: `silent` does.
+fn run_or(device: &Device, command: Command, silent: &str) -> Result<Output> {
     let _guard = secret::NoCore::new()?;
     let output = command.output().context(device)?;
     if output.code == 0 {
@@ -156,6 +166,9 @@ fn run(device: &Device, command: Command) -> Result<Output> {
         // Asked to be quiet, it does not even say that the key is wrong.
         said if said.is_empty() && output.code == WRONG_KEY => {
             "No key available with this passphrase.".to_owned()
+        }
+        said if said.is_empty() && output.code == WRONG_ARGUMENTS && !silent.is_empty() => {
+            return Err(Error::invalid(format!("{device}: {silent}")));
         }
         said if said.is_empty() => format!("cryptsetup exited with status {}", output.code),
         said => said,

@@ -104,7 +104,26 @@ fn arguments_are_checked_before_anything_happens() {
     let open = direct.cryptsetup_open("/dev/sdb", SECRET, "blank", &Default::default());
     assert_eq!(open.expect_err("not encrypted").errno(), "EINVAL");
     let error = direct.luks_uuid("/dev/sdb").expect_err("not encrypted");
-    assert!(error.to_string().contains("/dev/sdb"), "{error}");
+    assert_eq!(error.errno(), "EINVAL", "{error}");
+    let message = error.to_string();
+    assert!(message.contains("/dev/sdb: not a LUKS device"), "{message}");
+    let uuid_of_none = direct.luks_uuid("/dev/sdc").expect_err("no device");
+    assert_eq!(uuid_of_none.errno(), "ENOENT", "{uuid_of_none}");
+    let kill = direct.luks_kill_slot("/dev/sda", SECRET, 32);
+    let error = kill.expect_err("no slot").to_string();
+    assert!(error.contains("/dev/sda: it has no key slot 32"), "{error}");
+    // Whatever fails says of which device, and why.
+    for result in [
+        direct.luks_add_key("/dev/sdb", SECRET, "zq7-x", 0),
+        direct.luks_kill_slot("/dev/sdb", SECRET, 0),
+    ] {
+        let error = result.expect_err("not encrypted").to_string();
+        assert!(
+            error.contains("/dev/sdb") && error.contains("LUKS"),
+            "{error}"
+        );
+        assert!(!error.contains("status"), "{error}");
+    }
     assert_eq!(direct.luks_uuid("/dev/sda").expect("luks_uuid"), uuid);
 }
 
