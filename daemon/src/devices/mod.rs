@@ -135,19 +135,23 @@ impl Devices {
     ///
     /// # Errors
     ///
-    /// ENOTBLK if it is no block device; the errno of the system call.
+    /// EISDIR if it is a directory, as that of a volume group; ENOTBLK if it is anything else but
+    /// a block device; the errno of the system call.
     pub fn open(&self, device: &Device, flags: OFlag) -> Result<File> {
         // Looked at before it is opened: opening a terminal or a tape does something.
         let path = self.node(device.as_str());
         let handle =
             open(&path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()).context(device)?;
-        if guest::file_type(&fstat(&handle).context(device)?) != SFlag::S_IFBLK {
-            return Err(Error::with_errno(
+        match guest::file_type(&fstat(&handle).context(device)?) {
+            SFlag::S_IFBLK => guest::reopen(&handle, flags).context(device),
+            SFlag::S_IFDIR => Err(Errno::EISDIR)
+                .context(format_args!("its devices are named like {device}/NAME"))
+                .context(device),
+            _ => Err(Error::with_errno(
                 Errno::ENOTBLK,
                 format!("{device}: not a block device"),
-            ));
+            )),
         }
-        guest::reopen(&handle, flags).context(device)
     }
 
     /// Whether the device is a disk of its own: not a partition, and not made

@@ -394,10 +394,15 @@ fn only_block_devices_are_opened() {
         .len(),
         8192
     );
-    for path in ["/dev/null", "/dev/tty", "/etc/passwd", "/dev"] {
+    for path in ["/dev/null", "/dev/tty", "/etc/passwd"] {
         let error = devices.open(&Device::new(path), OFlag::O_RDWR).unwrap_err();
         assert_eq!(error.errno(), Some(Errno::ENOTBLK), "{error}");
     }
+    let error = devices
+        .open(&Device::named("/dev", "/dev/vg"), OFlag::O_RDONLY)
+        .unwrap_err();
+    assert_eq!(error.errno(), Some(Errno::EISDIR), "{error}");
+    assert!(error.message().contains("/dev/vg/NAME"), "{error}");
     let error = devices
         .open(&Device::named("/dev/none", "/dev/sdq"), OFlag::O_RDONLY)
         .unwrap_err();
