@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
@@ -13,6 +14,7 @@ use protocol::api::{
 };
 use protocol::{Context, Device, Error, GuestPath, Result};
 
+use super::ioctl::{self, Label};
 use crate::command::{Command, STDERR_LIMIT};
 use crate::daemon::Daemon;
 use crate::guest::{View, file_type};
@@ -223,6 +225,23 @@ impl Daemon {
     /// A directory of the guest, as a working directory for programs.
     pub(super) fn top(&self, path: &GuestPath) -> Result<File> {
         self.guest.open(path, OFlag::O_RDONLY | OFlag::O_DIRECTORY)
+    }
+
+    /// The label of the btrfs filesystem on a device.
+    pub(super) fn btrfs_label(&self, device: &Device) -> Result<Vec<u8>> {
+        /// In the first superblock.
+        const PLACE: u64 = (64 << 10) + 0x12b;
+        let label = match self.top_of(device)? {
+            // The device need not have it yet.
+            Some(top) => ioctl::label(&top).context(device)?,
+            None => {
+                let mut label: Label = [0; size_of::<Label>()];
+                let file = self.devices.open(device, OFlag::O_RDONLY)?;
+                file.read_exact_at(&mut label, PLACE).context(device)?;
+                label
+            }
+        };
+        Ok(label.into_iter().take_while(|&byte| byte != 0).collect())
     }
 }
 

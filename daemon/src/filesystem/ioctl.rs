@@ -17,6 +17,7 @@ mod raw {
     nix::ioctl_write_ptr!(delete_subvolume, 0x94, 15, super::Name);
     nix::ioctl_readwrite!(search_tree, 0x94, 17, super::Search);
     nix::ioctl_readwrite!(look_up_inode, 0x94, 18, super::Inode);
+    nix::ioctl_read!(label, 0x94, 49, super::Label);
     nix::ioctl_readwrite!(trim, b'X', 121, super::Range);
     nix::ioctl_read!(generation, b'v', 1, super::Generation);
     nix::ioctl_write_ptr!(set_generation, b'v', 2, super::Generation);
@@ -85,6 +86,9 @@ struct Range {
     length: u64,
     minimum: u64,
 }
+
+/// A label with NULs behind it.
+pub(super) type Label = [u8; 256];
 
 /// The requests' numbers say `long`, but the kernel copies an `int`: the first of these.
 type Generation = [u32; size_of::<c_long>() / size_of::<u32>()];
@@ -266,6 +270,18 @@ fn look_up(directory: &File, tree: u64, number: u64) -> nix::Result<Inode> {
     };
     // SAFETY: the descriptor is open, and the kernel reads and writes a structure of this layout.
     unsafe { raw::look_up_inode(directory.as_raw_fd(), &raw mut found) }?;
+    Ok(found)
+}
+
+/// The label of the filesystem that an open directory is on.
+///
+/// # Errors
+///
+/// The errno of the system call: ENOTTY if the filesystem does not tell.
+pub(super) fn label(directory: &File) -> nix::Result<Label> {
+    let mut found: Label = [0; size_of::<Label>()];
+    // SAFETY: the descriptor is open, and the kernel writes an array of this length.
+    unsafe { raw::label(directory.as_raw_fd(), &raw mut found) }?;
     Ok(found)
 }
 

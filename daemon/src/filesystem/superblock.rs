@@ -75,20 +75,43 @@ impl<'a> Superblocks<'a> {
     ///
     /// When the device cannot be read.
     pub(crate) fn tag(&self, device: &Device, tag: &str) -> Result<Option<Vec<u8>>> {
+        self.tags(device, [tag]).map(|[value]| value)
+    }
+
+    /// Several of them, for which the device is read once.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Superblocks::tag`].
+    pub(crate) fn tags<const N: usize>(
+        &self,
+        device: &Device,
+        tags: [&str; N],
+    ) -> Result<[Option<Vec<u8>>; N]> {
+        let mut values = [const { None }; N];
         if mapper::is_private(device) {
-            return Ok(None);
+            return Ok(values);
         }
         let file = self.devices.open(device, OFlag::O_RDONLY)?;
         let Some(mut worker) = self.workers.blkid()? else {
-            return program::tag(device, tag);
+            for (value, tag) in values.iter_mut().zip(tags) {
+                *value = program::tag(device, tag)?;
+            }
+            return Ok(values);
         };
-        let tags = BlkidClient(&mut *worker)
+        let found = BlkidClient(&mut *worker)
             .find(file.as_fd())
             .context(device)?;
-        Ok(tags
-            .into_iter()
-            .find(|(name, _)| name == tag.as_bytes())
-            .map(|(_, value)| value))
+        for (name, found) in found {
+            for (value, _) in values
+                .iter_mut()
+                .zip(tags)
+                .filter(|(value, tag)| value.is_none() && name == tag.as_bytes())
+            {
+                *value = Some(found.clone());
+            }
+        }
+        Ok(values)
     }
 
     /// The types of what is on several devices; empty where it is nothing that is known, or cannot

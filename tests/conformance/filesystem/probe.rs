@@ -56,6 +56,7 @@ fn one_damaged_filesystem_does_not_hide_the_others() {
         DiskSpec::Formatted("btrfs", 256 << 20),
         DiskSpec::Formatted("ext2", 8 << 20),
     ]);
+    direct.set_label("/dev/sda", b" kept ").expect("set_label");
     // The superblock stays; the trees that it points to go.
     let image = File::options()
         .write(true)
@@ -80,6 +81,9 @@ fn one_damaged_filesystem_does_not_hide_the_others() {
     let expected = [("/dev/sda", "btrfs"), ("/dev/sdb", "ext2")]
         .map(|(device, kind)| (device.to_owned(), kind.to_owned()));
     assert_eq!(found, expected);
+    // So that it can be told which one it was.
+    let label = direct.vfs_label("/dev/sda").expect("vfs_label");
+    assert_eq!(label, b" kept ");
 }
 
 /// All that the daemon says of what is on the disks.
