@@ -11,6 +11,8 @@ use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
+mod records;
+
 /// Bytes of a sector.
 pub const SECTOR: u64 = 512;
 /// Where a disk's data begins, in sectors; partitions count from here.
@@ -20,9 +22,9 @@ pub const DATABASE: u64 = 2048;
 
 /// The sector of the private header.
 pub const PRIVATE_HEADER: u64 = 6;
-/// Sectors in the database.
+/// The sectors of the tables of contents in the database.
 pub const CONTENTS: [u64; 4] = [1, 2, 2045, 2046];
-/// Sectors in the database.
+/// The sectors of the private header's copies in the database.
 pub const PRIVATE_HEADER_COPIES: [u64; 2] = [1856, 2047];
 /// The sector of the database's header in the database; its records follow.
 pub const HEADER: u64 = 17;
@@ -143,7 +145,7 @@ impl Group {
 
     /// The database's header and its records.
     fn database(&self) -> Vec<u8> {
-        let records = self.records();
+        let records = records::of(self);
         let count = |kind: u8| {
             let of = records.iter().filter(|record| record.kind & 15 == kind);
             u32::try_from(of.count()).expect("few").to_be_bytes()
@@ -181,105 +183,6 @@ impl Group {
         let room = usize::try_from((LOG - HEADER) * SECTOR).expect("small");
         assert!(bytes.len() <= room);
         bytes
-    }
-
-    fn records(&self) -> Vec<Record> {
-        let mut ids = 1_u64..;
-        let mut id = || ids.next().expect("endless");
-        let mut records = Vec::new();
-
-        let mut group = Record::new(0x35);
-        group.number(id()).text(self.name).text(self.guid);
-        group.raw(&[0; 12]);
-        records.push(group);
-
-        let mut disks = Vec::new();
-        for (index, guid) in self.disks.iter().enumerate() {
-            disks.push(id());
-            let mut disk = Record::new(0x34);
-            disk.number(disks[index]);
-            disk.text(&format!("Disk{}", index + 1)).text(guid);
-            disk.text("").raw(&[0; 12]);
-            records.push(disk);
-        }
-
-        for (index, volume) in self.volumes.iter().enumerate() {
-            let mirrored = volume.layout == Layout::Mirrored;
-            let parity = matches!(volume.layout, Layout::Parity(_));
-            let id_of_volume = id();
-            let components = if mirrored { volume.partitions.len() } else { 1 };
-            let mut record = Record::new(0x51);
-            record.number(id_of_volume).text(volume.name);
-            record.text(if parity { "raid5" } else { "gen" });
-            record.text("8000000000000000");
-            record.raw(b"ACTIVE\0\0\0\0\0\0\0\0");
-            record.raw(&[if parity { 4 } else { 3 }, 0, 0, 0, 0, 0, 0]);
-            record.number(u64::try_from(components).expect("few"));
-            record.raw(&[0; 16]).number(volume.sectors());
-            // The type of an NTFS partition; the GUID tells volumes apart.
-            record.raw(&[0, 0, 0, 0, 7]).raw(&[0x5a; 15]);
-            record.raw(&[u8::try_from(index).expect("few")]);
-            if let Some(hint) = volume.hint {
-                record.flags |= 0x02;
-                record.text(hint);
-            }
-            records.push(record);
-
-            let of_component: Vec<&[Partition]> = if mirrored {
-                volume.partitions.chunks(1).collect()
-            } else {
-                vec![&volume.partitions]
-            };
-            let mut letters = 1..;
-            for (place, partitions) in of_component.into_iter().enumerate() {
-                let id_of_component = id();
-                let mut record = Record::new(0x32);
-                record.number(id_of_component);
-                record.text(&format!("{}-{:02}", volume.name, place + 1));
-                record.text("ACTIVE");
-                let (kind, chunk) = match volume.layout {
-                    Layout::Striped(chunk) => (1, Some(chunk)),
-                    Layout::Concatenated | Layout::Mirrored => (2, None),
-                    Layout::Parity(chunk) => (3, Some(chunk)),
-                };
-                let columns = u64::try_from(partitions.len()).expect("few");
-                record.raw(&[kind, 0, 0, 0, 0]).number(columns);
-                record.raw(&[0; 16]).number(id_of_volume).raw(&[0]);
-                if let Some(chunk) = chunk {
-                    record.flags |= 0x10;
-                    record.number(chunk).number(columns);
-                }
-                records.push(record);
-
-                let mut offset = 0;
-                for (index, partition) in (0_u64..).zip(partitions) {
-                    let mut record = Record::new(0x33);
-                    let letter: u32 = letters.next().expect("endless");
-                    let disk = partition.disk;
-                    record.number(id());
-                    record.text(&format!("Disk{}-{}-{letter}", disk + 1, volume.name));
-                    record.raw(&[0; 12]).raw(&partition.start.to_be_bytes());
-                    record.raw(&offset_in_volume(volume.layout, offset).to_be_bytes());
-                    record.number(partition.sectors);
-                    record.number(id_of_component).number(disks[disk]);
-                    if columns > 1 {
-                        record.flags |= 0x08;
-                        record.number(index);
-                    }
-                    offset += partition.sectors;
-                    records.push(record);
-                }
-            }
-        }
-        records
-    }
-}
-
-/// Only what follows another partition has an offset.
-fn offset_in_volume(layout: Layout, offset: u64) -> u64 {
-    match layout {
-        Layout::Concatenated => offset,
-        Layout::Striped(_) | Layout::Mirrored | Layout::Parity(_) => 0,
     }
 }
 
@@ -324,45 +227,6 @@ impl Block {
 
     fn put(&mut self, at: usize, bytes: &[u8]) {
         self.bytes[at..at + bytes.len()].copy_from_slice(bytes);
-    }
-}
-
-/// A record of the database, without the head of its entry.
-struct Record {
-    /// The version in the upper half, the type in the lower.
-    kind: u8,
-    flags: u8,
-    body: Vec<u8>,
-}
-
-impl Record {
-    fn new(kind: u8) -> Self {
-        Self {
-            kind,
-            flags: 0,
-            body: Vec::new(),
-        }
-    }
-
-    fn raw(&mut self, bytes: &[u8]) -> &mut Self {
-        self.body.extend(bytes);
-        self
-    }
-
-    /// A number in as few bytes as it needs, after their count.
-    fn number(&mut self, number: u64) -> &mut Self {
-        let bytes = number.to_be_bytes();
-        let zeroes = bytes.iter().take(7).take_while(|&&byte| byte == 0).count();
-        self.counted(&bytes[zeroes..])
-    }
-
-    fn text(&mut self, text: &str) -> &mut Self {
-        self.counted(text.as_bytes())
-    }
-
-    fn counted(&mut self, bytes: &[u8]) -> &mut Self {
-        let count = u8::try_from(bytes.len()).expect("short");
-        self.raw(&[count]).raw(bytes)
     }
 }
 
