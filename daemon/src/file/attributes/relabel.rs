@@ -9,6 +9,7 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::{Read, copy};
 use std::path::Path;
+use std::sync::OnceLock;
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
@@ -33,6 +34,14 @@ const NEVER: [&[u8]; 4] = [b"/dev", b"/proc", b"/selinux", b"/sys"];
 
 /// The exit status after errors with single files, if the program tells them from others.
 const SOME_FAILED: i32 = 1;
+
+/// Has errors with single files end in a status of their own.
+const TELLS_APART: char = 'C';
+/// Takes the number of threads.
+const THREADS: char = 'T';
+/// Options that not every version has: not to leave out what is mounted, and not to remember every
+/// file for hard links with different contexts, are the others. The one with an argument is last.
+const OPTIONS: [char; 4] = ['m', TELLS_APART, 'A', THREADS];
 
 /// Which files are to be labelled, and how.
 pub(super) struct Relabel<'a> {
@@ -62,28 +71,20 @@ impl Relabel<'_> {
         for exclude in self.excludes(guest)? {
             command = command.arg("-e").arg(below(&root, &exclude));
         }
-        // Not to leave out what is mounted.
-        if has_option('m')? {
-            command = command.arg("-m");
-        }
-        let tells_apart = has_option('C')?;
-        if tells_apart {
-            command = command.arg("-C");
-        }
-        // Not to remember every file for hard links with different contexts.
-        if has_option('A')? {
-            command = command.arg("-A");
-        }
-        // As many threads as there are processors.
-        if has_option('T')? {
-            command = command.args(["-T", "0"]);
+        let known = known_options()?;
+        for letter in known.chars() {
+            command = command.arg(format!("-{letter}"));
+            if letter == THREADS {
+                // As many as there are processors.
+                command = command.arg("0");
+            }
         }
         command = command.arg("-q").arg("-r").arg(&root).arg(&specifications);
         for path in self.paths {
             command = command.arg(below(&root, &guest.resolve_nofollow(path)?));
         }
         let output = command.output()?;
-        if output.code == 0 || output.code == SOME_FAILED && tells_apart {
+        if output.code == 0 || output.code == SOME_FAILED && known.contains(TELLS_APART) {
             return Ok(());
         }
         let said = output.message();
@@ -143,10 +144,56 @@ fn below(root: &Path, path: &GuestPath) -> OsString {
     name
 }
 
-/// Whether the program has an option. It has to be tried: neither help nor version tell.
-fn has_option(letter: char) -> Result<bool> {
-    let output = Command::new(PROGRAM).arg(format!("-{letter}")).output()?;
-    Ok(!output
-        .message()
-        .contains(&format!("invalid option -- '{letter}'")))
+/// Those of [`OPTIONS`] that the program has. They have to be tried: neither help nor version tell.
+fn known_options() -> Result<&'static str> {
+    static KNOWN: OnceLock<String> = OnceLock::new();
+    if let Some(known) = KNOWN.get() {
+        return Ok(known);
+    }
+    let known = try_options(|options| {
+        let output = Command::new(PROGRAM).arg(format!("-{options}")).output()?;
+        Ok(output.message())
+    })?;
+    Ok(KNOWN.get_or_init(|| known))
+}
+
+/// Tries all at once, as a rule: without anything to label, the program only says which of them it
+/// does not know.
+fn try_options(mut said: impl FnMut(&str) -> Result<String>) -> Result<String> {
+    let mut known = String::from_iter(OPTIONS);
+    while !known.is_empty() {
+        let said = said(&known)?;
+        let before = known.len();
+        known.retain(|letter| !said.contains(&format!("invalid option -- '{letter}'")));
+        if known.len() == before {
+            break;
+        }
+    }
+    Ok(known)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a program says that ends at the first option that it does not know.
+    fn tried(knows: &str) -> (String, u32) {
+        let mut times = 0;
+        let known = try_options(|options| {
+            times += 1;
+            let unknown = options.chars().find(|&letter| !knows.contains(letter));
+            Ok(unknown.map_or_else(
+                || "setfiles: option requires an argument -- 'T'\nusage: ...".to_owned(),
+                |letter| format!("setfiles: invalid option -- '{letter}'\nusage: ..."),
+            ))
+        });
+        (known.unwrap(), times)
+    }
+
+    #[test]
+    fn options_are_tried_together() {
+        assert_eq!(tried("mCAT"), ("mCAT".to_owned(), 1));
+        assert_eq!(tried("rmqA"), ("mA".to_owned(), 3));
+        assert_eq!(tried("rq"), (String::new(), 4));
+    }
 }
