@@ -44,12 +44,30 @@ pub(crate) enum Piece<'b> {
 pub(crate) fn for_each_piece<E: From<io::Error>>(
     file: &File,
     size: usize,
+    visit: impl FnMut(Piece<'_>) -> Result<(), E>,
+) -> Result<(), E> {
+    for_each_piece_from(file, 0, size, visit)
+}
+
+/// As [`for_each_piece`], from a position on.
+///
+/// # Errors
+///
+/// Those of [`for_each_piece`].
+pub(crate) fn for_each_piece_from<E: From<io::Error>>(
+    file: &File,
+    start: u64,
+    size: usize,
     mut visit: impl FnMut(Piece<'_>) -> Result<(), E>,
 ) -> Result<(), E> {
     let mut block = vec![0; size];
-    let mut position = 0;
+    let mut position = start;
     loop {
-        let read = match file.read_at(&mut block, position) {
+        // The kernel refuses to read beyond the largest position, even at the end.
+        let left = i64::MAX.cast_unsigned().saturating_sub(position);
+        let room = usize::try_from(left).unwrap_or(size).min(size);
+        let room = block.get_mut(..room).unwrap_or_default();
+        let read = match file.read_at(room, position) {
             Ok(0) => return Ok(()),
             Ok(read) => block.get(..read).unwrap_or_default(),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,

@@ -1,44 +1,32 @@
 //! The first and last lines of a file, in memory that the reply's size bounds.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
+use std::io;
 use std::os::unix::fs::FileExt;
 
 use nix::errno::Errno;
-use protocol::Result;
+use protocol::{Error, Result};
 
-use crate::reading::{Piece, for_each_piece};
+use crate::reading::{Piece, for_each_piece, for_each_piece_from};
 use crate::room::{self, Strings};
 
 /// How much to read at a time.
 pub(super) const BLOCK: usize = 256 * 1024;
 
-/// What goes into a reply of a line.
-fn text(line: &[u8]) -> &[u8] {
-    let line = line.strip_suffix(b"\n").unwrap_or(line);
-    // The reply's strings cannot hold a NUL.
-    line.split(|&byte| byte == 0).next().unwrap_or_default()
-}
-
 /// The first `wanted` lines.
 pub(super) fn first(file: &File, wanted: u64) -> Result<Vec<Vec<u8>>> {
-    let mut reader = BufReader::with_capacity(BLOCK, file);
-    collect(&mut reader, wanted)
+    collect(file, 0, wanted)
 }
 
 /// All lines but the last `left_out`.
 pub(super) fn all_but_last(file: &File, left_out: u64) -> Result<Vec<Vec<u8>>> {
     let wanted = count_lines(file)?.saturating_sub(left_out);
-    let mut rewound = file;
-    rewound.seek(SeekFrom::Start(0))?;
     first(file, wanted)
 }
 
 /// All lines from the one with the number `start` (counted from 1) on.
 pub(super) fn from_line(file: &File, start: u64) -> Result<Vec<Vec<u8>>> {
-    let mut from_there = file;
-    from_there.seek(SeekFrom::Start(line_start(file, start)?))?;
-    first(file, u64::MAX)
+    collect(file, line_start(file, start)?, u64::MAX)
 }
 
 /// Where the line with the number `number` begins; the end of the file if there is
@@ -81,10 +69,7 @@ fn line_start(file: &File, number: u64) -> Result<u64> {
 
 /// The last `wanted` lines.
 pub(super) fn last(file: &File, wanted: u64) -> Result<Vec<Vec<u8>>> {
-    let start = last_lines_start(file, wanted)?;
-    let mut from_there = file;
-    from_there.seek(SeekFrom::Start(start))?;
-    first(file, wanted)
+    collect(file, last_lines_start(file, wanted)?, wanted)
 }
 
 /// Where the last `wanted` lines begin, found from the end.
@@ -146,19 +131,70 @@ fn count_lines(file: &File) -> io::Result<u64> {
     Ok(lines + u64::from(last != b'\n'))
 }
 
-fn collect(reader: &mut impl BufRead, wanted: u64) -> Result<Vec<Vec<u8>>> {
-    let mut lines = Strings::default();
-    let mut line = Vec::new();
-    let mut count = 0;
-    while count < wanted {
-        line.clear();
-        let limit = protocol::wire::MESSAGE_MAX as u64 + 1;
-        if (&mut *reader).take(limit).read_until(b'\n', &mut line)? == 0 {
-            break;
+/// What of a line goes into a reply: the strings there cannot hold a NUL.
+#[derive(Default)]
+struct Line {
+    text: Vec<u8>,
+    begun: bool,
+    after_nul: bool,
+}
+
+impl Line {
+    /// Adds what comes next, with the newline if it is the end.
+    fn add(&mut self, part: &[u8]) -> Result<()> {
+        self.begun = true;
+        if self.after_nul {
+            return Ok(());
         }
-        room::require(line.len())?;
-        lines.push(text(&line))?;
-        count += 1;
+        let part = part.strip_suffix(b"\n").unwrap_or(part);
+        let end = part.iter().position(|&byte| byte == 0);
+        self.after_nul = end.is_some();
+        let part = end.and_then(|end| part.get(..end)).unwrap_or(part);
+        room::require(self.text.len() + part.len())?;
+        self.text.extend_from_slice(part);
+        Ok(())
+    }
+}
+
+/// Why no more of a file is read.
+enum Stop {
+    Enough,
+    Failed(Error),
+}
+
+impl<E: Into<Error>> From<E> for Stop {
+    fn from(error: E) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+/// The first `wanted` lines from a position on.
+fn collect(file: &File, start: u64, wanted: u64) -> Result<Vec<Vec<u8>>> {
+    let mut lines = Strings::default();
+    let mut line = Line::default();
+    let mut left = wanted;
+    let stopped = for_each_piece_from(file, start, BLOCK, |piece| {
+        let bytes = match piece {
+            Piece::Data(bytes) => bytes,
+            Piece::Hole(_) => b"\0",
+        };
+        for part in bytes.split_inclusive(|&byte| byte == b'\n') {
+            if left == 0 {
+                return Err(Stop::Enough);
+            }
+            line.add(part)?;
+            if part.ends_with(b"\n") {
+                lines.push(std::mem::take(&mut line).text)?;
+                left -= 1;
+            }
+        }
+        Ok(())
+    });
+    if let Err(Stop::Failed(error)) = stopped {
+        return Err(error);
+    }
+    if line.begun {
+        lines.push(line.text)?;
     }
     Ok(lines.into_vec())
 }
@@ -243,5 +279,12 @@ mod tests {
     #[test]
     fn a_line_ends_at_a_nul() {
         assert_eq!(strings(first(&with(b"a\0b\nc"), 9).unwrap()), ["a", "c"]);
+        // However long it is, and whether what follows is stored or not.
+        let zeroes = vec![0; protocol::wire::MESSAGE_MAX + 2];
+        let long = [b"a".as_slice(), &zeroes, b"\nb\nc"].concat();
+        let file = with(&long);
+        assert_eq!(strings(first(&file, 2).unwrap()), ["a", "b"]);
+        file.set_len(1 << 40).unwrap();
+        assert_eq!(strings(first(&file, 9).unwrap()), ["a", "b", "c"]);
     }
 }
