@@ -127,8 +127,18 @@ impl BtrfsSubvolumeActions for Daemon {
 
     fn btrfs_quota_rescan(&mut self, fs: MountableOrPath) -> Result<()> {
         self.with_writable(&fs, |top| {
-            let command = Command::new("btrfs").args(["quota", "rescan"]);
-            command.cwd(top).arg(".").run().map(drop)
+            let rescan = |options: &[&str]| {
+                let command = Command::new("btrfs").args(["quota", "rescan"]);
+                command.args(options).cwd(top).arg(".").run().map(drop)
+            };
+            match rescan(&[]) {
+                // Enabling quotas has begun one, which says nothing against another after it.
+                Err(error) if error.message().contains(Errno::EINPROGRESS.desc()) => {
+                    rescan(&["-w"])?;
+                    rescan(&[])
+                }
+                other => other,
+            }
         })
     }
 

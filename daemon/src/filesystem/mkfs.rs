@@ -12,7 +12,7 @@ use protocol::{Context, Device, Error, Result};
 use super::mke2fs::{
     counts, extended, features, journal_option, journal_place, require_ext, words,
 };
-use super::{labels, not_negative, superblock};
+use super::{labels, mke2fs, not_negative};
 use crate::block::ioctl;
 use crate::block::wipe;
 use crate::command::Command;
@@ -21,7 +21,7 @@ use crate::devices::Devices;
 
 impl MkfsActions for Daemon {
     fn mkfs(&mut self, fstype: &str, device: Device, options: MkfsOptions<'_>) -> Result<()> {
-        let is_ext = superblock::is_ext(fstype);
+        let is_ext = mke2fs::makes(fstype);
         // mkfs(8) would keep some of mke2fs's options for itself.
         let mut command = Command::new(if is_ext { "mke2fs" } else { "mkfs" })
             .args(["-t", fstype])
@@ -205,7 +205,7 @@ impl MkfsActions for Daemon {
 /// hours.
 fn unattended(fstype: &str) -> Result<&'static [&'static str]> {
     Ok(match fstype {
-        kind if superblock::is_ext(kind) => &["-F"],
+        kind if mke2fs::makes(kind) => &["-F"],
         // It would write zeroes to every block.
         "ntfs" => &["-Q", "-F"],
         "reiserfs" | "jfs" | "xfs" => &["-f"],
@@ -269,7 +269,7 @@ fn block_size(devices: &Devices, fstype: &str, device: &Device, size: i32) -> Re
 /// The option by which a type's program takes the label.
 fn label_option(fstype: &str, label: &[u8]) -> Result<[OsString; 2]> {
     let name = match fstype {
-        kind if superblock::is_ext(kind) => {
+        kind if mke2fs::makes(kind) => {
             labels::check_ext(label)?;
             "-L"
         }

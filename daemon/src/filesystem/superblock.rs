@@ -222,7 +222,7 @@ pub(crate) fn escaped(value: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Whether a type is of the ext family.
+/// Whether a type, as libblkid names it, is of the ext family.
 pub(crate) fn is_ext(kind: &str) -> bool {
     matches!(kind, "ext2" | "ext3" | "ext4" | "ext4dev")
 }
