@@ -139,7 +139,7 @@ pub(super) fn encode(action: &Action) -> TokenStream {
 /// The type of the result, and how it is read from `reply`.
 pub(super) fn result(action: &Action, finished: &TokenStream) -> (TokenStream, TokenStream) {
     let Some(result) = &action.result else {
-        return (quote!(()), quote!(let _ = reply; Ok(())));
+        return (quote!(()), quote!(#finished(&xdr::Decoder::new(&reply))));
     };
     let (ty, read) = match &result.ty {
         ResultType::Int => (quote!(i32), quote!(input.i32()?)),

@@ -468,8 +468,7 @@ impl<S: std::io::Read + std::io::Write> client::Client<S> {
             out.opaque(item);
         }
         let reply = self.call(1u32, bits, out, None, None)?;
-        let _ = reply;
-        Ok(())
+        client::finished(&xdr::Decoder::new(&reply))
     }
     /// Take lists: `a`, `b`, `c`, `d` and `e`.
     pub fn lists(
@@ -518,8 +517,7 @@ impl<S: std::io::Read + std::io::Write> client::Client<S> {
         out.i32(n);
         let bits = 0u64;
         let reply = self.call(3u32, bits, out, Some(file), None)?;
-        let _ = reply;
-        Ok(())
+        client::finished(&xdr::Decoder::new(&reply))
     }
     /// Write a stream, see `n` and `file`.
     pub fn writer(
@@ -531,8 +529,7 @@ impl<S: std::io::Read + std::io::Write> client::Client<S> {
         out.i32(n);
         let bits = 0u64;
         let reply = self.call(4u32, bits, out, None, Some(file))?;
-        let _ = reply;
-        Ok(())
+        client::finished(&xdr::Decoder::new(&reply))
     }
     /// Give a number.
     pub fn r_int(&mut self) -> Result<i32, client::ClientError> {
@@ -663,7 +660,6 @@ impl<S: std::io::Read + std::io::Write> client::Client<S> {
         let out = xdr::Encoder::new();
         let bits = 0u64;
         let reply = self.call(16u32, bits, out, None, None)?;
-        let _ = reply;
-        Ok(())
+        client::finished(&xdr::Decoder::new(&reply))
     }
 }

@@ -126,7 +126,6 @@ impl ParserClient<'_> {
         let out = xdr::Encoder::new();
         let bits = 0u64;
         let reply = self.0.call(2u32, bits, out, &[])?;
-        let _ = reply;
-        Ok(())
+        worker::finished(&xdr::Decoder::new(&reply))
     }
 }
