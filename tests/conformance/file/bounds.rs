@@ -58,16 +58,11 @@ fn what_has_no_room_in_a_reply_is_not_collected() {
 
 #[test]
 fn a_line_may_be_as_long_as_a_file() {
-    let mut direct = Direct::mounted();
-    direct.touch("/line").expect("touch");
-    direct
-        .truncate_size("/line", 1 << 30)
-        .expect("truncate_size");
+    let mut direct = Direct::start(&[DiskSpec::Formatted("ext4", 256 << 20)]);
+    direct.mount("/dev/sda", "/").expect("mount");
+    direct.fill(97, 100 << 20, "/line").expect("fill");
     refused(&mut direct, "head", "4194304", |d| d.head("/line"));
     refused(&mut direct, "tail_n", "4194304", |d| d.tail_n(-1, "/line"));
-    direct
-        .truncate_size("/line", 100 << 20)
-        .expect("truncate_size");
     refused(&mut direct, "tail", "4194304", |d| d.tail("/line"));
 }
 
