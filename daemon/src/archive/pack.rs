@@ -19,7 +19,7 @@ use super::Sink;
 use super::attributes::{self, Wanted};
 use super::exclude::Excludes;
 use crate::accounts::Accounts;
-use fields::{NAME_MAX, put, put_negative, put_record};
+use fields::{NAME_MAX, decimal, put, put_negative, put_record};
 use find::{Content, Finder, Found};
 
 const BLOCK: usize = 512;
@@ -173,8 +173,8 @@ impl Packer<'_> {
             return Ok(());
         }
         let mut records = Vec::new();
-        if stat.st_mtime_nsec != 0 && stat.st_mtime >= 0 {
-            let time = format!("{}.{:09}", stat.st_mtime, stat.st_mtime_nsec);
+        if stat.st_mtime_nsec != 0 {
+            let time = decimal(stat.st_mtime, stat.st_mtime_nsec);
             put_record(&mut records, b"mtime", time.as_bytes());
         }
         for (key, value) in attributes::records(file, wanted)? {

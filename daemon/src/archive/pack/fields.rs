@@ -38,6 +38,16 @@ pub(super) fn put_record(records: &mut Vec<u8>, key: &[u8], value: &[u8]) {
     records.push(b'\n');
 }
 
+/// A time as a decimal fraction. The nanoseconds go forward from the second, also
+/// before 1970.
+pub(super) fn decimal(seconds: i64, nanoseconds: i64) -> String {
+    if seconds >= 0 {
+        return format!("{seconds}.{nanoseconds:09}");
+    }
+    let back = 1_000_000_000 - nanoseconds;
+    format!("-{}.{back:09}", (seconds + 1).unsigned_abs())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -61,5 +71,12 @@ mod tests {
             field,
             [255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 254]
         );
+    }
+
+    #[test]
+    fn times_before_1970_keep_their_fraction() {
+        assert_eq!(decimal(5, 7), "5.000000007");
+        assert_eq!(decimal(-1, 999_999_999), "-0.000000001");
+        assert_eq!(decimal(-7, 7), "-6.999999993");
     }
 }
