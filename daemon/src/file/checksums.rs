@@ -1,5 +1,6 @@
 //! Checksums and comparison.
 
+mod blocks;
 mod comparison;
 mod digests;
 

@@ -8,7 +8,7 @@ use protocol::{Error, Result};
 use sha1::Sha1;
 use sha2::{Digest, Sha224, Sha256, Sha384, Sha512};
 
-use super::{fill, unknown};
+use super::{blocks, unknown};
 use crate::command::Command;
 use crate::features;
 
@@ -98,18 +98,14 @@ struct Data<'d, P> {
 }
 
 impl<P: FnMut(u64)> Data<'_, P> {
-    /// Reads the file to its end, a buffer at a time.
+    /// Reads the file to its end, a block at a time.
     fn each_block(mut self, mut take: impl FnMut(&mut [u8])) -> Result<()> {
         let mut done = 0;
-        loop {
-            let block = fill(self.file, self.buffer)?;
-            if block.is_empty() {
-                return Ok(());
-            }
-            done += block.len() as u64;
+        blocks::for_each(self.file, self.buffer, |block| {
             take(block);
+            done += block.len() as u64;
             (self.progress)(done);
-        }
+        })
     }
 }
 
