@@ -11,7 +11,9 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use conformance::support::direct::children;
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
+use nix::sched::{CpuSet, sched_setaffinity};
 use nix::time::{ClockId, clock_gettime};
+use nix::unistd::Pid;
 use protocol::client::Client;
 use tempfile::TempDir;
 
@@ -73,12 +75,23 @@ impl Instance {
         })
     }
 
-    /// The daemon's resident memory, in KiB.
-    pub(crate) fn resident(&self) -> Result<u64> {
+    /// The daemon's process.
+    fn daemon(&self) -> Result<u32> {
         // The stand-in's only child is the sandbox's first process, and that
         // one's only child the daemon.
         let first = child_of(self.standin.id())?;
-        let daemon = child_of(first)?;
+        child_of(first)
+    }
+
+    /// Lets the daemon run on these processors only.
+    pub(crate) fn run_on(&self, processors: &CpuSet) -> Result<()> {
+        let daemon = Pid::from_raw(self.daemon()?.cast_signed());
+        sched_setaffinity(daemon, processors).context("sched_setaffinity")
+    }
+
+    /// The daemon's resident memory, in KiB.
+    pub(crate) fn resident(&self) -> Result<u64> {
+        let daemon = self.daemon()?;
         let status = fs::read_to_string(format!("/proc/{daemon}/status"))?;
         status
             .lines()

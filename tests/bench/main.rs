@@ -12,6 +12,9 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 
+use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
+use nix::unistd::Pid;
+
 use instance::Instance;
 use measures::{Inputs, Measure};
 
@@ -115,9 +118,30 @@ fn turns(
     for measure in measures {
         eprintln!("  {}: {}", measure.area, measure.name);
         let rounds = asked.rounds(measure.rounds);
+        let processors = sched_getaffinity(Pid::this())?;
+        if measure.together {
+            share(&first_of(&processors)?, &ours, &stock)?;
+        }
         results.push(compare(measure, rounds, &inputs, &mut ours, &mut stock));
+        share(&processors, &ours, &stock)?;
     }
     Ok(results)
+}
+
+/// Has this process and both daemons run on these processors.
+fn share(processors: &CpuSet, ours: &Instance, stock: &Instance) -> Result<()> {
+    sched_setaffinity(Pid::this(), processors).context("sched_setaffinity")?;
+    ours.run_on(processors)?;
+    stock.run_on(processors)
+}
+
+fn first_of(processors: &CpuSet) -> Result<CpuSet> {
+    let first = (0..CpuSet::count())
+        .find(|&processor| processors.is_set(processor) == Ok(true))
+        .context("there is no processor to run on")?;
+    let mut one = CpuSet::new();
+    one.set(first)?;
+    Ok(one)
 }
 
 /// Takes turns, so that what else the machine does hits both alike.

@@ -7,7 +7,7 @@ const AREA: &str = "calls";
 
 pub(super) fn measures() -> Vec<Measure> {
     let content = vec![b'y'; SMALL];
-    vec![
+    let measures = vec![
         Measure::call(AREA, "ping_daemon", 1000, |client| client.ping_daemon())
             .target(0.8)
             .rounds(21),
@@ -25,5 +25,6 @@ pub(super) fn measures() -> Vec<Measure> {
             client.internal_write("/written", &content)
         })
         .rounds(21),
-    ]
+    ];
+    measures.into_iter().map(Measure::together).collect()
 }

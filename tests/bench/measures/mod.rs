@@ -24,6 +24,9 @@ pub(crate) struct Measure {
     /// Ours divided by stock, at most; for MB/s, at least.
     pub(crate) target: Option<f64>,
     pub(crate) rounds: usize,
+    /// Daemons and client share a processor. How long it takes to wake a process on another
+    /// one would otherwise be most of the time, and the scheduler's affair.
+    pub(crate) together: bool,
     /// Takes one sample.
     pub(crate) run: Box<Sample>,
 }
@@ -54,6 +57,7 @@ impl Measure {
             unit,
             target: None,
             rounds: 11,
+            together: false,
             run: Box::new(run),
         }
     }
@@ -81,6 +85,11 @@ impl Measure {
 
     fn rounds(mut self, rounds: usize) -> Self {
         self.rounds = rounds;
+        self
+    }
+
+    fn together(mut self) -> Self {
+        self.together = true;
         self
     }
 
