@@ -148,6 +148,15 @@ pub(super) fn damaged() -> Direct {
         .map(|entry| entry.expect("name").file_name().into_encoded_bytes())
         .last()
         .expect("a name");
+    let tree = fs::read_dir(direct.root().join("sysroot/tree")).expect("tree");
+    let before_data = tree
+        .map(|entry| entry.expect("name").file_name())
+        .take_while(|name| name != "data")
+        .count();
+    assert!(
+        before_data > NAMES / 2,
+        "the data comes after {before_data} names: another seed, or another name, is needed"
+    );
     direct.umount("/", &Default::default()).expect("umount");
     direct.blockdev_flushbufs("/dev/sda").expect("flush");
     let image = fs::read(direct.disk(0)).expect("the image");
