@@ -9,7 +9,7 @@ use std::os::fd::OwnedFd;
 use nix::errno::Errno;
 use protocol::api::{InotifyActions, InotifyEvent};
 use protocol::{Context, Error, GuestPath, List, Result};
-use rustix::fs::inotify::{self, CreateFlags, Reader, WatchFlags};
+use rustix::fs::inotify::{self, CreateFlags, ReadFlags, Reader, WatchFlags};
 
 use super::descriptor_path;
 use crate::Daemon;
@@ -28,6 +28,9 @@ const EVENT_MAX: usize = 8 + 4 + 4 + 4 + 3;
 
 /// What a name takes in a message besides its bytes.
 const NAME_MAX: usize = 4 + 3;
+
+/// `IN_UNMOUNT`, which every watch has whether it was asked for or not.
+const UNMOUNT: WatchFlags = WatchFlags::from_bits_retain(ReadFlags::UNMOUNT.bits());
 
 /// The inotify handle. An open one keeps no filesystem from being unmounted: the kernel drops the
 /// watches on it then, and says so in an event.
@@ -67,8 +70,14 @@ impl InotifyActions for Daemon {
         } else {
             self.guest.handle(&path)?
         };
-        // The file is found; but the kernel's link to it has still to be followed.
-        let flags = flags - WatchFlags::DONT_FOLLOW;
+        // The file is found; but the kernel's link to it has still to be followed. Flags alone are
+        // a mask to the kernel, and none at all is not: there is always one that is in effect
+        // anyway.
+        let flags = if flags.contains(WatchFlags::DONT_FOLLOW) {
+            (flags - WatchFlags::DONT_FOLLOW) | UNMOUNT
+        } else {
+            flags
+        };
         let watch = inotify::add_watch(inotify, descriptor_path(&file), flags)
             .map_err(io::Error::from)
             .context(&path)?;
