@@ -26,6 +26,28 @@ pub(crate) fn next_data(file: &File, position: u64) -> io::Result<Option<u64>> {
     }
 }
 
+/// How far to look back for the beginning of a hole at first.
+const HOLE_STEP: u64 = 64 << 10;
+
+/// A position before `end` with nothing but a hole between the two: half of the hole before `end`
+/// or more, but for a little. It is `end` if there is none.
+///
+/// # Errors
+///
+/// The errno of the system call.
+pub(crate) fn hole_before(file: &File, end: u64) -> io::Result<u64> {
+    let (mut start, mut step) = (end, HOLE_STEP);
+    while start > 0 {
+        let before = start.saturating_sub(step);
+        if next_data(file, before)?.is_some_and(|data| data < start) {
+            break;
+        }
+        start = before;
+        step = step.saturating_mul(2);
+    }
+    Ok(start)
+}
+
 /// A part of a file's content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Piece<'b> {

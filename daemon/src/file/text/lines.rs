@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt;
 use nix::errno::Errno;
 use protocol::{Error, Result};
 
-use crate::reading::{Piece, for_each_piece, for_each_piece_from};
+use crate::reading::{Piece, for_each_piece, for_each_piece_from, hole_before};
 use crate::room::{self, Strings};
 
 /// How much to read at a time.
@@ -81,36 +81,42 @@ fn last_lines_start(file: &File, wanted: u64) -> Result<u64> {
     let mut block = vec![0; BLOCK];
     // The newline that ends the last line is no line's beginning.
     let mut last = end.saturating_sub(1);
-    let mut line_end = end;
+    // What a reply has of the line that is being read: it may end at a NUL.
+    let mut text_end = end;
     let mut seen = 0;
     while end > 0 {
-        // Before a line that no reply can hold nothing needs to be found.
-        room::require(usize::try_from(line_end - end).unwrap_or(usize::MAX))?;
         let start = end.saturating_sub(BLOCK as u64);
         let part = usize::try_from(end - start)
             .unwrap_or(BLOCK)
             .min(block.len());
         let (part, _) = block.split_at_mut(part);
         file.read_exact_at(part, start)?;
-        for (at, _) in part
+        for (at, &byte) in part
             .iter()
             .enumerate()
             .rev()
-            .filter(|&(_, &byte)| byte == b'\n')
+            .filter(|&(_, &byte)| matches!(byte, b'\n' | 0))
         {
             let at = start + at as u64;
-            if at == last {
-                continue;
+            if byte == b'\n' && at != last {
+                // Before a line that no reply can hold nothing needs to be found.
+                let text = text_end - (at + 1);
+                room::require(usize::try_from(text).unwrap_or(usize::MAX))?;
+                seen += 1;
+                if seen == wanted {
+                    return Ok(at + 1);
+                }
             }
-            line_end = at;
-            seen += 1;
-            if seen == wanted {
-                return Ok(at + 1);
-            }
+            text_end = at;
         }
         end = start;
         last = u64::MAX;
+        if part.first() == Some(&0) {
+            end = hole_before(file, start)?;
+            text_end = end;
+        }
     }
+    room::require(usize::try_from(text_end).unwrap_or(usize::MAX))?;
     Ok(0)
 }
 
@@ -286,5 +292,23 @@ mod tests {
         assert_eq!(strings(first(&file, 2).unwrap()), ["a", "b"]);
         file.set_len(1 << 40).unwrap();
         assert_eq!(strings(first(&file, 9).unwrap()), ["a", "b", "c"]);
+        // The last line is `c` and a hole of a TiB.
+        assert_eq!(strings(last(&file, 2).unwrap()), ["b", "c"]);
+        assert_eq!(strings(last(&file, 9).unwrap()), ["a", "b", "c"]);
+    }
+
+    #[test]
+    fn the_last_lines_end_at_a_nul_however_long_they_are() {
+        let long = vec![b'x'; protocol::wire::MESSAGE_MAX + 2];
+        let content = [b"first\na\0".as_slice(), &long, b"\0", &long, b"\nlast\n"].concat();
+        let file = with(&content);
+        assert_eq!(strings(last(&file, 2).unwrap()), ["a", "last"]);
+        assert_eq!(strings(last(&file, 9).unwrap()), ["first", "a", "last"]);
+        // A NUL that comes too late does not help.
+        let content = [b"first\n".as_slice(), &long, b"\0\nlast\n"].concat();
+        let file = with(&content);
+        assert_eq!(strings(last(&file, 1).unwrap()), ["last"]);
+        let error = last(&file, 2).unwrap_err();
+        assert_eq!(error.errno(), Some(Errno::E2BIG));
     }
 }
