@@ -1,4 +1,4 @@
-//! [`ast`](crate::ast) to [`model`](crate::model), after every check has passed.
+//! [`ast`] to [`model`](crate::model), after every check has passed.
 
 use std::collections::HashSet;
 

@@ -6,7 +6,7 @@
 //! appliance. When it crashes, hangs or wants too much memory, that is the error of one call; the
 //! next one gets a new worker.
 //!
-//! [`Workers`] and `process` are the daemon's end; [`run`], `sandbox` and a module for each library
+//! [`Workers`] and `process` are the daemon's end; [`run()`], `sandbox` and a module for each library
 //! are the worker's.
 
 mod blkid;
