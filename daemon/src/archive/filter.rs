@@ -57,6 +57,8 @@ pub(crate) struct Decompressed<'f, 'c> {
     given: usize,
     /// The library has sent all.
     complete: bool,
+    /// The program prints no more.
+    ended: bool,
 }
 
 impl<'f, 'c> Decompressed<'f, 'c> {
@@ -67,6 +69,7 @@ impl<'f, 'c> Decompressed<'f, 'c> {
             pending: Vec::new(),
             given: 0,
             complete: false,
+            ended: false,
         })
     }
 
@@ -86,7 +89,7 @@ impl<'f, 'c> Decompressed<'f, 'c> {
         // Otherwise it may be in the middle of a good archive that is no use to us.
         let has_all = self.complete && self.given == self.pending.len();
         match self.child.take() {
-            Some(child) if has_all => child.failure(otherwise),
+            Some(child) if has_all || self.ended => child.failure(otherwise),
             _ => otherwise,
         }
     }
@@ -132,6 +135,7 @@ impl Read for Decompressed<'_, '_> {
             };
             self.given += moved.given;
             if let Some(taken) = moved.taken {
+                self.ended = taken == 0;
                 return Ok(taken);
             }
         }
@@ -141,7 +145,7 @@ impl Read for Decompressed<'_, '_> {
 /// What goes to the library, compressed on its way.
 pub(crate) struct Compressed<'o, 'c> {
     out: &'o mut FileSender<'c>,
-    child: Child,
+    child: Option<Child>,
     block: Vec<u8>,
 }
 
@@ -151,32 +155,53 @@ impl<'o, 'c> Compressed<'o, 'c> {
     pub(crate) fn new(child: Child, out: &'o mut FileSender<'c>) -> Self {
         Self {
             out,
-            child,
+            child: Some(child),
             block: vec![0; BLOCK],
         }
     }
 
     /// Sends what the program still has.
     pub(crate) fn finish(mut self) -> Result<()> {
-        self.child.close_stdin();
+        let Some(mut child) = self.child.take() else {
+            return Err(ended_early());
+        };
+        child.close_stdin();
         loop {
-            let read = self.child.read(&mut self.block)?;
+            let read = child.read(&mut self.block)?;
             if read == 0 {
-                return self.child.finish();
+                return child.finish();
             }
             self.out.send(self.block.get(..read).unwrap_or_default())?;
         }
     }
+
+    /// Why the program takes no more: what it says, or the signal that killed it.
+    fn failure(&mut self) -> Error {
+        match self.child.take() {
+            Some(child) => child.failure(ended_early()),
+            None => ended_early(),
+        }
+    }
+}
+
+fn ended_early() -> Error {
+    Error::new("the compression program ended too early")
 }
 
 impl Sink for Compressed<'_, '_> {
     fn send(&mut self, bytes: &[u8]) -> Result<()> {
         let mut rest = bytes;
         while !rest.is_empty() {
-            let moved = self.child.exchange(rest, &mut self.block)?;
+            let Some(child) = &mut self.child else {
+                return Err(ended_early());
+            };
+            let moved = match child.exchange(rest, &mut self.block) {
+                Err(Errno::EPIPE) => return Err(self.failure()),
+                moved => moved?,
+            };
             rest = rest.get(moved.given..).unwrap_or_default();
             match moved.taken {
-                Some(0) => return Err(Error::new("the compression program ended too early")),
+                Some(0) => return Err(self.failure()),
                 Some(taken) => self.out.send(self.block.get(..taken).unwrap_or_default())?,
                 None => {}
             }
