@@ -56,7 +56,13 @@ impl LuksActions for Daemon {
         let keyslot = slot(keyslot)?;
         let command = with_key("luksAddKey", &key)?.args(["--batch-mode", "--key-slot", &keyslot]);
         let newkey = secret::pipe(&newkey)?;
-        run(&device, command.operands([device.path()]).fd_arg(&newkey)).map(drop)
+        run(
+            &device,
+            command
+                .operands([device.path()])
+                .fd_arg(&newkey, "the new key"),
+        )
+        .map(drop)
     }
 
     fn luks_kill_slot(&mut self, device: Device, key: Key, keyslot: i32) -> Result<()> {
@@ -143,7 +149,7 @@ fn with_key(action: &str, key: &Key) -> Result<Command> {
     // As a file, all of it is the key: not only what is before a line end.
     Ok(Command::new("cryptsetup")
         .args([action, "--key-file"])
-        .fd_arg(&key))
+        .fd_arg(&key, "the key"))
 }
 
 fn uuid(stdout: &[u8]) -> String {

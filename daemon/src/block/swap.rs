@@ -78,7 +78,7 @@ impl SwapActions for Daemon {
         let file = self.guest.open_regular(&path, OFlag::O_RDWR)?;
         Command::new("mkswap")
             .arg("-f")
-            .fd_arg(&file)
+            .fd_arg(&file, &path)
             .run()
             .map(drop)
             .context(path)

@@ -53,7 +53,7 @@ impl WipeActions for Daemon {
         let place = self.guest.parent(&target)?;
         let content = self.guest.open_regular(&target, OFlag::O_RDWR)?;
         Command::new("scrub")
-            .fd_arg(&content)
+            .fd_arg(&content, &file)
             .run()
             .context(&file)?;
         unlinkat(
@@ -75,7 +75,7 @@ impl WipeActions for Daemon {
         let scrubbed = Command::new("scrub")
             .arg("-X")
             .arg(Path::new(".").join(&place.name))
-            .cwd(&view)
+            .in_view(&view, place.directory(&dir).display())
             .run()
             .map(drop)
             .context(&dir);

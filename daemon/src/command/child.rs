@@ -12,7 +12,7 @@ use nix::sys::signal::{Signal, killpg};
 use nix::unistd::{Pid, read, write};
 use protocol::{Context, Error, Result};
 
-use super::{Output, STDERR_LIMIT, exit_code, exit_error};
+use super::{Names, Output, STDERR_LIMIT, exit_code, exit_error};
 use crate::logging;
 
 const BLOCK: usize = 64 << 10;
@@ -36,6 +36,8 @@ pub struct Child {
     said: Vec<u8>,
     said_more: bool,
     status_in_error: bool,
+    /// What callers call the files that the program was given.
+    pub(super) names: Names,
     reaped: bool,
 }
 
@@ -58,6 +60,7 @@ impl Child {
             said: Vec::new(),
             said_more: false,
             status_in_error,
+            names: Names::default(),
             reaped: false,
         };
         for fd in [
@@ -146,7 +149,7 @@ impl Child {
         }
         let status = self.process.wait().context(&self.name)?;
         self.reaped = true;
-        let mut stderr = std::mem::take(&mut self.said);
+        let mut stderr = self.names.put_back(std::mem::take(&mut self.said));
         if self.said_more {
             stderr.extend_from_slice(b" ...");
         }

@@ -7,16 +7,18 @@
 //! with the [`Child`].
 
 mod child;
+mod names;
 
 #[cfg(test)]
 mod tests;
 
 use std::ffi::{OsStr, OsString};
+use std::fmt;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 
 use nix::errno::Errno;
@@ -24,9 +26,11 @@ use nix::sys::signal::Signal;
 use protocol::{Context, Error, Result};
 use rustix::process::{Pid, Resource, Rlimit, prlimit};
 
-use crate::{environment, guest, logging};
+use crate::guest::{self, View};
+use crate::{environment, logging};
 
 pub use child::{Child, Exchanged};
+use names::Names;
 
 /// How much a program may print on stdout, unless the handler says otherwise.
 pub const STDOUT_LIMIT: usize = 32 << 20;
@@ -50,6 +54,7 @@ pub struct Command {
     env: Vec<(OsString, OsString)>,
     cwd: Option<OwnedFd>,
     fds: Vec<OwnedFd>,
+    names: Names,
     stdin: Stdin,
     fold_stderr: bool,
     stdout_limit: usize,
@@ -106,6 +111,7 @@ impl Command {
             env: Vec::new(),
             cwd: None,
             fds: Vec::new(),
+            names: Names::default(),
             stdin: Stdin::Null,
             fold_stderr: false,
             stdout_limit: STDOUT_LIMIT,
@@ -156,11 +162,13 @@ impl Command {
     }
 
     /// Passes an open file on, and gives the name under which the program finds
-    /// it, to be used as an argument.
-    pub fn fd(&mut self, file: &impl AsFd) -> PathBuf {
+    /// it, to be used as an argument. Where the program speaks of it in an error, it
+    /// has the name `known`.
+    pub fn fd(&mut self, file: &impl AsFd, known: impl fmt::Display) -> PathBuf {
         match inheritable(file) {
             Ok(fd) => {
                 let path = guest::descriptor_path(&fd);
+                self.names.add(&path, known);
                 self.fds.push(fd);
                 path
             }
@@ -171,11 +179,32 @@ impl Command {
         }
     }
 
-    /// Passes an open file on as an argument.
+    /// Passes an open file on as an argument. Where the program speaks of it in an
+    /// error, it has the name `known`.
     #[must_use]
-    pub fn fd_arg(mut self, file: &impl AsFd) -> Self {
-        let path = self.fd(file);
+    pub fn fd_arg(mut self, file: &impl AsFd, known: impl fmt::Display) -> Self {
+        let path = self.fd(file, known);
         self.arg(path)
+    }
+
+    /// Lets `known` stand for a path or name of the appliance's where the program speaks of it
+    /// in an error.
+    pub(crate) fn known_as(&mut self, path: &Path, known: impl fmt::Display) {
+        self.names.add(path, known);
+    }
+
+    /// Passes a view on as [`Command::fd`] does with a file. Programs may find out where it
+    /// is, too.
+    pub(crate) fn view(&mut self, view: &View, known: impl fmt::Display + Copy) -> PathBuf {
+        self.known_as(view.path(), known);
+        self.fd(view, known)
+    }
+
+    /// Runs the program in a view of what callers call `known`.
+    #[must_use]
+    pub(crate) fn in_view(mut self, view: &View, known: impl fmt::Display) -> Self {
+        self.known_as(view.path(), known);
+        self.cwd(view)
     }
 
     /// Feeds `bytes` to the program.
@@ -324,7 +353,9 @@ impl Command {
         if let Some(bytes) = self.memory_limit {
             limit_memory(&child, bytes);
         }
-        Child::new(name, child, both, self.stdout_limit, self.status_in_error)
+        let mut child = Child::new(name, child, both, self.stdout_limit, self.status_in_error)?;
+        child.names = self.names;
+        Ok(child)
     }
 
     fn name(&self) -> String {

@@ -171,10 +171,10 @@ fn the_directory_and_files_are_given_by_descriptor() {
     assert_eq!(output.stdout, b"found");
 
     let file = std::fs::File::open(dir.path().join("name")).unwrap();
-    let output = Command::new("cat").fd_arg(&file).run().unwrap();
+    let output = Command::new("cat").fd_arg(&file, "/name").run().unwrap();
     assert_eq!(output.stdout, b"found");
     let mut command = Command::new("sh");
-    let name = command.fd(&file);
+    let name = command.fd(&file, "/name");
     let script = format!("cat {}", name.display());
     assert_eq!(
         command.args(["-c", &script]).run().unwrap().stdout,
@@ -316,4 +316,18 @@ fn arguments_are_shown_so_that_they_can_be_pasted() {
     ] {
         assert_eq!(shown(arg.as_ref()), text);
     }
+}
+
+#[test]
+fn errors_have_the_callers_names_of_files() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = std::fs::File::open(dir.path()).unwrap();
+    let error = Command::new("cat").fd_arg(&file, "/guest's").run();
+    let message = error.unwrap_err().to_string();
+    assert_eq!(message, "cat: /guest's: Is a directory");
+    let mut command = Command::new("cat");
+    let missing = command.fd(&file, "/guest's").join("missing");
+    let error = command.arg(missing).spawn().unwrap().finish();
+    let message = error.unwrap_err().to_string();
+    assert!(message.starts_with("cat: /guest's/missing: "), "{message}");
 }

@@ -148,8 +148,8 @@ impl ArchivesActions for Daemon {
         archive::check_patterns("mksquashfs", &excludes)?;
         let top = View::new(&super::open_directory(&self.guest, &path)?).context(&path)?;
         let image = scratch_file()?;
-        let mut command = Command::new("mksquashfs").cwd(&top).arg(".");
-        let target = command.fd(&image);
+        let mut command = Command::new("mksquashfs").in_view(&top, &path).arg(".");
+        let target = command.fd(&image, "the image");
         command = command.arg(target);
         command = command.args(["-noappend", "-no-recovery", "-no-progress", "-wildcards"]);
         if let Some(compress) = options.compress {

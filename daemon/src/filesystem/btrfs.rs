@@ -65,10 +65,11 @@ impl BtrfsActions for Daemon {
         let handle = self.guest.handle(&path)?;
         if file_type(&fstat(&handle).context(&path)?) == SFlag::S_IFDIR {
             let view = View::writable(&handle).context(&path)?;
-            return command.cwd(&view).arg(".").run().context(path).map(drop);
+            let command = command.in_view(&view, &path).arg(".");
+            return command.run().context(path).map(drop);
         }
         let file = self.guest.open_regular(&path, OFlag::O_RDONLY)?;
-        command.fd_arg(&file).run().context(path).map(drop)
+        command.fd_arg(&file, &path).run().context(path).map(drop)
     }
 
     fn btrfs_filesystem_show(&mut self, device: Device) -> Result<Vec<Device>> {
@@ -156,7 +157,7 @@ impl BtrfsActions for Daemon {
         }
         let made = command
             .args(source.iter().map(Device::path))
-            .fd_arg(&file)
+            .fd_arg(&file, &image)
             .run();
         // The program would remove what it could not write, but has no name for it.
         if made.is_err()

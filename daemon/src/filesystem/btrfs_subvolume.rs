@@ -112,7 +112,8 @@ impl BtrfsSubvolumeActions for Daemon {
         // The program finds out the name of its directory and goes by that.
         let view = View::new(&top).context(&subvolume)?;
         let command = Command::new("btrfs").args(["subvolume", "show"]);
-        let out = command.cwd(&view).arg(".").run().context(&subvolume)?;
+        let command = command.in_view(&view, &subvolume).arg(".");
+        let out = command.run().context(&subvolume)?;
         let names = Names::of(&top).context(&subvolume)?;
         output::show(&out.stdout, &names).context(subvolume)
     }

@@ -123,7 +123,7 @@ impl ExtActions for Daemon {
         // The directory that it makes can be a link by the time it fills it.
         let view = View::writable(&top).context(&mountpoint)?;
         Command::new("mklost+found")
-            .cwd(&view)
+            .in_view(&view, &mountpoint)
             .run()
             .context(mountpoint)
             .map(drop)

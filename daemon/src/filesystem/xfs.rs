@@ -41,7 +41,7 @@ impl XfsActions for Daemon {
         let view = View::writable(&top).context(&path)?;
         Command::new("xfs_growfs")
             .args(args)
-            .cwd(&view)
+            .in_view(&view, &path)
             .arg(".")
             .run()
             .context(path)
@@ -63,7 +63,7 @@ impl XfsActions for Daemon {
             DeviceOrPath::Device(device) => command.operands([device.path()]),
             DeviceOrPath::Path(path) => {
                 let image = self.guest.open_regular(path, OFlag::O_RDWR)?;
-                command.arg("-f").fd_arg(&image)
+                command.arg("-f").fd_arg(&image, path)
             }
         };
         let command = command.stdout_beginning(STDERR_LIMIT);

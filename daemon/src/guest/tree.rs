@@ -51,6 +51,15 @@ impl Place {
             AtFlags::AT_SYMLINK_NOFOLLOW,
         )
     }
+
+    /// What the caller of a path that has been resolved to this calls the directory.
+    pub(crate) fn directory<'p>(&self, path: &'p GuestPath) -> &'p Path {
+        let path = path.as_path();
+        match path.parent() {
+            Some(parent) if self.name != "." => parent,
+            _ => path,
+        }
+    }
 }
 
 impl Guest {

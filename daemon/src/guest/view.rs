@@ -24,7 +24,7 @@ use crate::scratch::MountPoint;
 pub(crate) struct View {
     directory: OwnedFd,
     /// Goes last: it unmounts.
-    _point: MountPoint,
+    point: MountPoint,
 }
 
 impl View {
@@ -67,10 +67,12 @@ impl View {
         }
         let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
         let directory = open(point.path(), flags, Mode::empty()).context(point.path().display())?;
-        Ok(Self {
-            directory,
-            _point: point,
-        })
+        Ok(Self { directory, point })
+    }
+
+    /// Where programs find it that ask for the name of their directory.
+    pub(crate) fn path(&self) -> &Path {
+        self.point.path()
     }
 }
 

@@ -1,7 +1,11 @@
 //! Calls that fail leave no process and no open file behind.
 
-use conformance::Direct;
-use protocol::api::{CompressOutOptions, MksquashfsOptions, TarInOptions, TarOutOptions};
+use conformance::{Direct, DiskSpec};
+use protocol::api::{
+    CompressOutOptions, MksquashfsOptions, RsyncInOptions, TarInOptions, TarOutOptions,
+};
+use protocol::client::ClientError;
+use testkit::Remote;
 
 use crate::streams::noise;
 use crate::traces::Traces;
@@ -60,4 +64,74 @@ fn calls_that_fail_leave_nothing_behind() {
         assert!(direct.equal("/f", "/d").is_err());
     }
     assert_eq!(Traces::of(&direct), before);
+}
+
+/// Lets a shell script be the daemon's gzip.
+fn with_gzip(direct: &mut Direct, script: &str) {
+    let script = format!("#!/bin/sh\n{script}\n");
+    direct
+        .internal_write("/gzip", script.as_bytes())
+        .expect("write");
+    direct.chmod(0o755, "/gzip").expect("chmod");
+    let path = "/sysroot:/sbin:/usr/sbin:/bin:/usr/bin";
+    direct.debug("setenv", &["PATH", path]).expect("setenv");
+}
+
+#[test]
+fn a_compressor_that_ends_in_the_middle_says_why() {
+    const KILLED: &str = "gzip was killed by signal 9 (SIGKILL)";
+    let mut direct = Direct::mounted();
+    direct.mkdir("/d").expect("mkdir");
+    let content = noise(2 << 20);
+    direct.internal_write("/d/f", &content).expect("write");
+    let before = Traces::of(&direct);
+    for (script, said) in [
+        ("kill -KILL $$", KILLED),
+        ("head -c 65536 > /dev/null; kill -KILL $$", KILLED),
+        ("cat > /dev/null; kill -KILL $$", KILLED),
+        ("exec >&-; cat > /dev/null; kill -KILL $$", KILLED),
+        ("echo no room >&2; exit 3", "no room"),
+    ] {
+        with_gzip(&mut direct, script);
+        let error = direct.tgz_in(&mut content.as_slice(), "/d");
+        assert_eq!(
+            error.expect_err(script).to_string(),
+            format!("/d: {said}"),
+            "{script}"
+        );
+        let logged = direct.stderr().len();
+        let result = direct.tgz_out("/d", &mut Vec::new());
+        assert!(matches!(result, Err(ClientError::Cancelled)), "{script}");
+        let log = direct.stderr().split_off(logged);
+        assert!(log.contains(said), "{script}: {log}");
+        assert!(!log.contains("Broken pipe"), "{script}: {log}");
+    }
+    assert_eq!(Traces::of(&direct), before);
+}
+
+#[test]
+fn rsync_speaks_of_the_callers_paths() {
+    let scratch = tempfile::tempdir().expect("a scratch directory");
+    let remote = Remote::start(scratch.path()).expect("rsync");
+    std::fs::write(remote.at("file"), "content").expect("write");
+    let ext4 = DiskSpec::Formatted("ext4", 32 << 20);
+    let mut direct = Direct::start(&[ext4.clone(), ext4]);
+    direct.mount("/dev/sda", "/").expect("mount");
+    direct.mkdir("/ro").expect("mkdir");
+    direct.mount_ro("/dev/sdb", "/ro").expect("mount_ro");
+    let rsync = RsyncInOptions::default();
+    let url = remote.url("/file");
+    direct.ln_s("/ro", "/link").expect("ln_s");
+    for (dest, name) in [
+        ("/ro", "\"/ro/.file."),
+        ("/ro/", "\"/ro/.file."),
+        ("/ro/new", "\"/ro/.new."),
+        ("/link", "\"/link/.file."),
+    ] {
+        let error = direct.rsync_in(&url, dest, &rsync).expect_err(dest);
+        let error = error.to_string();
+        assert!(error.contains(name), "{error}");
+        assert!(!error.contains("/proc/"), "{error}");
+        assert!(!error.contains("/tmp/"), "{error}");
+    }
 }

@@ -152,7 +152,9 @@ mod tests {
     #[test]
     fn a_program_reads_it_by_its_name() {
         let key = pipe(&Key::new(b"a\nb")).unwrap();
-        let output = crate::command::Command::new("cat").fd_arg(&key).run();
+        let output = crate::command::Command::new("cat")
+            .fd_arg(&key, "the key")
+            .run();
         assert_eq!(output.unwrap().stdout, b"a\nb");
     }
 

@@ -61,10 +61,11 @@ impl Relabel<'_> {
         let specifications = scratch.path().join("file_contexts");
         copy_specifications(guest, &specfile, &specifications)?;
 
-        let mut command = Command::new(PROGRAM);
         // Without links: what the program found to be a directory can be one when it goes on.
         let view = View::writable(&guest.handle(&GuestPath::root())?)?;
-        let root = command.fd(&view);
+        let mut command = Command::new(PROGRAM);
+        command.known_as(&specifications, &specfile);
+        let root = command.view(&view, "/");
         if self.force {
             command = command.arg("-F");
         }
@@ -88,8 +89,6 @@ impl Relabel<'_> {
             return Ok(());
         }
         let said = output.message();
-        let said = said.replace(&*specifications.to_string_lossy(), &specfile.to_string());
-        let said = said.replace(&*root.to_string_lossy(), "");
         let said = said.strip_prefix("setfiles: ").unwrap_or(&said);
         Err(Error::new(format!("{PROGRAM}: {said}")))
     }

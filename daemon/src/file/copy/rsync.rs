@@ -7,6 +7,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, renameat};
@@ -145,16 +146,17 @@ impl Operand {
         })
     }
 
-    /// What is in the directory.
-    fn contents(command: &mut Command, view: View) -> Self {
-        Self::inside(command, view, OsStr::new(""))
+    /// What is in the directory that the caller calls `known`.
+    fn contents(command: &mut Command, view: View, known: &GuestPath) -> Self {
+        Self::inside(command, view, known.as_path(), OsStr::new(""))
     }
 
     /// What has that name in the directory.
-    fn inside(command: &mut Command, view: View, name: &OsStr) -> Self {
+    fn inside(command: &mut Command, view: View, known: &Path, name: &OsStr) -> Self {
+        let directory = command.view(&view, &known.display());
         Self {
             // Joining "" leaves a slash at the end.
-            name: command.fd(&view).join(name).into_os_string(),
+            name: directory.join(name).into_os_string(),
             _view: Some(view),
             replaces: None,
         }
@@ -166,35 +168,38 @@ impl Operand {
 fn source(guest: &Guest, path: &GuestPath, command: &mut Command) -> Result<Operand> {
     if path.as_bytes().ends_with(b"/") {
         let directory = open_directory(guest, path)?;
-        return Ok(Operand::contents(command, View::new(&directory)?));
+        return Ok(Operand::contents(command, View::new(&directory)?, path));
     }
     let place = guest.parent(path)?;
     place.stat().context(path)?;
     let view = View::new(&place.dir)?;
-    Ok(Operand::inside(command, view, &place.name))
+    let directory = place.directory(path);
+    Ok(Operand::inside(command, view, directory, &place.name))
 }
 
 /// Where to copy it.
 fn destination(guest: &Guest, path: &GuestPath, command: &mut Command) -> Result<Operand> {
     match guest.handle(path) {
         Ok(handle) if file_type(&fstat(&handle).context(path)?) == SFlag::S_IFDIR => {
-            return Ok(Operand::contents(command, View::writable(&handle)?));
+            return Ok(Operand::contents(command, View::writable(&handle)?, path));
         }
         Err(error) if error.errno() != Some(Errno::ENOENT) => return Err(error),
         _ => {}
     }
     let place = guest.parent(path)?;
     let view = View::writable(&place.dir)?;
+    let directory = place.directory(path);
     if place
         .stat()
         .is_ok_and(|there| file_type(&there) == SFlag::S_IFLNK)
     {
         let link = Link::new(place, path)?;
-        let mut operand = Operand::inside(command, view, &link.temporary);
+        command.known_as(Path::new(&link.temporary), link.place.name.display());
+        let mut operand = Operand::inside(command, view, directory, &link.temporary);
         operand.replaces = Some(link);
         return Ok(operand);
     }
-    let mut operand = Operand::inside(command, view, &place.name);
+    let mut operand = Operand::inside(command, view, directory, &place.name);
     if path.as_bytes().ends_with(b"/") {
         operand.name.push("/");
     }

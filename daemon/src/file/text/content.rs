@@ -46,7 +46,7 @@ pub(super) fn describe(workers: &Workers, file: &File) -> Result<Vec<u8>> {
     let Some(mut worker) = workers.magic()? else {
         // Without its sandbox (-S), which keeps it from running the decompressors (-z).
         let command = program()?.args(["-z", "-S", "-b", "-s", "-L"]);
-        return Ok(trimmed(command.fd_arg(file).run()?.stdout));
+        return Ok(trimmed(command.fd_arg(file, "the file").run()?.stdout));
     };
     let mut client = MagicClient(&mut *worker);
     let text = match decompressor(file)? {
