@@ -12,13 +12,16 @@ use testkit::Numbers;
 
 use super::SERIAL;
 
-/// What ends or suspends the daemon, or crashes it, because that is its purpose;
-/// and what reaches this machine's kernel.
+/// What ends or suspends the daemon, or crashes it, because that is its purpose; what waits for a
+/// disk that never comes, for as long as the client waits for the daemon; and what reaches this
+/// machine's kernel.
 const EXCLUDED: &[&str] = &[
     "debug",
     "debug_upload",
     "drop_caches",
     "internal_exit",
+    "internal_hot_add_drive",
+    "internal_hot_remove_drive",
     "internal_rhbz914931",
     "modprobe",
     "sleep",
