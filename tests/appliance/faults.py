@@ -136,7 +136,7 @@ fails(flakey, EIO, g.part_list, flakey)
 check("fsck could not do it", g.fsck("ext4", flakey) & 8)
 
 # Writes are lost while reads work: what is checked fails, the rest ends.
-shell("dmsetup remove flakey")
+shell("udevadm settle && dmsetup remove flakey")
 flakey = mapping("flakey", f"0 {64 * 2048} flakey {kernels('third')} 0 0 3600 1 error_writes")
 before = traces()
 check("flakey is ext4", g.vfs_type(flakey) == "ext4")
@@ -210,7 +210,7 @@ g.umount("/")
 # Two filesystems with one UUID: one of them is found, and both can be told apart.
 uuid = "11111111-2222-4333-8444-555555555555"
 g.mkfs("ext4", "/dev/sdd")
-shell("dmsetup remove flakey")
+shell("udevadm settle && dmsetup remove flakey")
 g.mkfs("ext4", "/dev/sdc")
 for device in ["/dev/sdc", "/dev/sdd"]:
     g.set_uuid(device, uuid)
@@ -218,8 +218,8 @@ assert g.findfs_uuid(uuid) in ["/dev/sdc", "/dev/sdd"]
 found = g.list_filesystems()
 assert found["/dev/sdc"] == found["/dev/sdd"] == "ext4", found
 
-shell("dmsetup remove half")
-shell("dmsetup remove broken")
+shell("udevadm settle && dmsetup remove half")
+shell("udevadm settle && dmsetup remove broken")
 g.shutdown()
 g.close()
 assert not complaints

@@ -220,13 +220,15 @@ fn a_crash_is_one_error() {
         let id = worker(&direct).expect("a worker");
         stop(id);
         let before = calls(&direct.stderr());
-        let log = log.clone();
+        let (log, daemon) = (log.clone(), direct.id());
         let killer = spawn(move || {
             eventually("the call", || {
                 calls(&fs::read_to_string(&log).expect("the log")) > before
             });
-            // Until it has reached the worker.
-            sleep(Duration::from_millis(200));
+            // The daemon sleeps when the call has reached the worker.
+            eventually("the daemon waits", || {
+                status(daemon, "State").starts_with('S')
+            });
             signal(id, how);
             let _ = kill(Pid::from_raw(id.cast_signed()), Signal::SIGCONT);
         });
@@ -256,14 +258,15 @@ fn one_that_is_lost_between_calls_is_replaced() {
 
 #[test]
 fn one_that_hangs_is_ended() {
-    let mut direct = with_text(&[("GUESTFSD_WORKER_SECONDS", "1")]);
+    // Longer than starting one takes on a busy machine.
+    let mut direct = with_text(&[("GUESTFSD_WORKER_SECONDS", "5")]);
     file(&mut direct);
     let id = worker(&direct).expect("a worker");
     stop(id);
     let error = direct.file("/text").expect_err("a hang");
     assert_eq!(
         error.to_string(),
-        "/text: libmagic.so.1 has not answered within 1 seconds, and was ended"
+        "/text: libmagic.so.1 has not answered within 5 seconds, and was ended"
     );
     assert_eq!(error.errno(), "ETIMEDOUT");
     assert!(!is_alive(id));

@@ -52,8 +52,9 @@ const EMPTY: &[&str] = &[
 ];
 /// The parts of `/sys` that are this machine's own.
 const SYSFS: &[&str] = &["devices/virtual/block", "fs", "kernel", "module"];
-/// The loop devices that `mount -o loop` may be given, besides the disks.
-const LOOPS: u64 = 64;
+/// The loop devices that `mount -o loop` may be given, besides the disks: more than all sandboxes
+/// that run at the same time use.
+const LOOPS: u64 = 1024;
 
 const NO_FS: Option<&str> = None;
 

@@ -295,7 +295,7 @@ fn a_dropped_child_is_killed_with_what_it_started() {
     };
     drop(child);
     for pid in text.split_whitespace() {
-        let gone = (0..400).any(|_| {
+        let gone = (0..4000).any(|_| {
             std::thread::sleep(Duration::from_millis(5));
             // The grandchild is init's to reap, which may take its time.
             std::fs::read_to_string(format!("/proc/{pid}/stat"))

@@ -269,9 +269,15 @@ fn progress_is_sent_to_order() {
     let expected = [250_000, 500_000, 750_000, 1_000_000].map(|position| (position, 1_000_000));
     assert_eq!(sent, expected);
 
-    // Calls of up to two seconds send none of their own.
+    // Calls of up to two seconds send none of their own. (On a busy machine it may take longer.)
+    let start = Instant::now();
     direct.debug("progress", &["1"]).expect("progress");
-    assert!(direct.progress.is_empty(), "{:?}", direct.progress);
+    let is_short = start.elapsed() < Duration::from_secs(2);
+    assert!(
+        !is_short || direct.progress.is_empty(),
+        "{:?}",
+        direct.progress
+    );
 
     let start = Instant::now();
     direct.debug("progress", &["3"]).expect("progress");

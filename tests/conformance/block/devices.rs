@@ -33,6 +33,7 @@ fn device_index_counts_whole_disks_from_zero() {
 fn hot_plugged_drives_are_waited_for() {
     let mut direct = Direct::start(&[DiskSpec::Blank(SIZE)]);
     let link = labels(&direct).join("later");
+    let start = Instant::now();
     let udev = {
         let link = link.clone();
         thread::spawn(move || {
@@ -40,7 +41,6 @@ fn hot_plugged_drives_are_waited_for() {
             symlink("../../sda", link).expect("link");
         })
     };
-    let start = Instant::now();
     direct.internal_hot_add_drive("later").expect("add");
     assert!(start.elapsed() >= Duration::from_millis(400));
     udev.join().expect("thread");
@@ -50,11 +50,11 @@ fn hot_plugged_drives_are_waited_for() {
     direct
         .internal_hot_remove_drive_precheck("later")
         .expect("precheck");
+    let start = Instant::now();
     let udev = thread::spawn(move || {
         thread::sleep(Duration::from_millis(400));
         fs::remove_file(link).expect("unlink");
     });
-    let start = Instant::now();
     direct.internal_hot_remove_drive("later").expect("remove");
     assert!(start.elapsed() >= Duration::from_millis(400));
     udev.join().expect("thread");

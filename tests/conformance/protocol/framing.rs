@@ -108,10 +108,10 @@ fn a_chunk_with_a_strange_cancel_word_ends_the_daemon() {
 #[test]
 fn another_word_than_the_cancel_flag_during_a_download_ends_the_daemon() {
     let mut direct = Direct::mounted();
+    direct.touch("/file").expect("touch");
     direct
         .truncate_size("/file", 1 << 30)
-        .or_else(|_| direct.touch("/file"))
-        .expect("file");
+        .expect("truncate_size");
     let stream = direct.stream();
     let mut bytes = raw::message(&call("download"), &string(b"/file"));
     bytes.extend(raw::message(&call("ping_daemon"), &[]));

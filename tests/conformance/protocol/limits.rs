@@ -101,7 +101,9 @@ fn progress_comes_after_two_seconds_then_thrice_a_second_and_at_the_end() {
     let (_, last) = *seen.last().expect("last");
     assert_eq!(last, total, "the end was not announced");
     assert!(seen.is_sorted_by_key(|(_, position)| *position));
-    let allowed = 2 + took.saturating_sub(first).as_secs() * 3 + 3;
+    // Between two are at least 0.33 s of the daemon's time, which is no more than ours.
+    let more = took.saturating_sub(Duration::from_secs(2)).as_millis() / 330;
+    let allowed = 2 + more as u64;
     assert!(
         seen.len() as u64 <= allowed,
         "{} messages in {took:?}",
@@ -114,8 +116,15 @@ fn progress_comes_after_two_seconds_then_thrice_a_second_and_at_the_end() {
 fn a_short_call_sends_no_progress() {
     let mut direct = Direct::mounted();
     direct.progress_hint = 1 << 20;
+    let start = Instant::now();
     direct
         .upload(&mut &vec![1; 1 << 20][..], "/file")
         .expect("upload");
-    assert_eq!(direct.progress, []);
+    // On a busy machine it may have been a long one.
+    let is_short = start.elapsed() < Duration::from_secs(2);
+    assert!(
+        !is_short || direct.progress.is_empty(),
+        "{:?}",
+        direct.progress
+    );
 }
