@@ -4,11 +4,13 @@
 mod text;
 
 use std::fmt::Write;
+use std::os::fd::AsFd;
 
 use nix::errno::Errno;
 use protocol::{Error, Result};
 
 use crate::accounts::Accounts;
+use crate::xattr;
 use text::Reader;
 
 /// The extended attribute that holds the list that guards a file.
@@ -21,6 +23,17 @@ const HEADER: usize = 4;
 const ENTRY: usize = 8;
 /// What stands in for the number in entries that have none.
 const NO_ID: u32 = u32::MAX;
+
+/// Takes the lists off a file that it inherited from its directory, or had before, but for those
+/// that `is_own` says are its own. The permission bits stay.
+pub(crate) fn remove_others(file: &impl AsFd, is_own: impl Fn(&str) -> bool) {
+    for name in [ACCESS, DEFAULT] {
+        if !is_own(name) {
+            // Most files have none, and some filesystems have none at all.
+            let _ = xattr::remove(file, name.as_bytes());
+        }
+    }
+}
 
 /// An access control list.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -27,6 +27,8 @@ impl Wanted {
 
 /// Gives a file the attributes of a member. What the filesystem cannot hold is
 /// left out: archives are unpacked onto other filesystems than they came from.
+/// Where ACLs are wanted, a file has those of its member only, and none that its
+/// directory hands down.
 pub(crate) fn restore(file: &impl AsFd, member: &Member, wanted: Wanted) {
     let attributes = &member.attributes;
     // First: what the others say of the same attributes counts more.
@@ -37,6 +39,13 @@ pub(crate) fn restore(file: &impl AsFd, member: &Member, wanted: Wanted) {
         }
     }
     if wanted.acls {
+        acl::remove_others(file, |name| {
+            wanted.xattrs
+                && attributes
+                    .xattrs
+                    .iter()
+                    .any(|(own, _)| own == name.as_bytes())
+        });
         for (name, text) in [
             (acl::ACCESS, &attributes.acl_access),
             (acl::DEFAULT, &attributes.acl_default),

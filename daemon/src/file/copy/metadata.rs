@@ -10,6 +10,7 @@ use nix::sys::stat::{
 use nix::sys::time::TimeSpec;
 use nix::unistd::{Gid, Uid, fchownat};
 
+use crate::acl;
 use crate::guest::{descriptor_path, file_type};
 use crate::xattr::{self, Attribute};
 
@@ -36,8 +37,8 @@ impl Metadata {
         self.xattrs.iter().map(attribute).sum()
     }
 
-    /// Gives it to a copy: owner, mode, attributes and times. Regular files and
-    /// directories must be held by more than a handle.
+    /// Gives it to a copy: owner, mode, attributes and times. ACLs that the copy inherited from
+    /// its directory go. Regular files and directories must be held by more than a handle.
     pub(super) fn give(&self, file: &impl AsFd) -> nix::Result<()> {
         let stat = &self.stat;
         let owner = fchownat(
@@ -65,6 +66,12 @@ impl Metadata {
         for (name, value) in &self.xattrs {
             // The other filesystem may not have such attributes.
             let _ = xattr::set(file, name, value);
+        }
+        if kind != SFlag::S_IFLNK {
+            acl::remove_others(file, |name| {
+                let own = |(own, _): &Attribute| own == name.as_bytes();
+                self.xattrs.iter().any(own)
+            });
         }
         let accessed = TimeSpec::new(stat.st_atime, stat.st_atime_nsec);
         let modified = TimeSpec::new(stat.st_mtime, stat.st_mtime_nsec);

@@ -265,7 +265,7 @@ impl Copier {
             let target = readlinkat(source, "")?;
             symlinkat(target.as_os_str(), parent, name)?;
         } else {
-            let mode = Mode::from_bits_truncate(stat.st_mode & 0o777);
+            let mode = Mode::from_bits_truncate(stat.st_mode & 0o7777);
             mknodat(parent, name, kind, mode, stat.st_rdev)?;
         }
         let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
