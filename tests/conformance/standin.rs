@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use conformance::support::images;
 use conformance::{Direct, DiskSpec};
 use protocol::api::MkfsOptions;
 
@@ -78,6 +79,18 @@ fn only_the_tests_own_disks_are_to_be_seen() {
         direct.list_devices().expect("list_devices"),
         ["/dev/sda", "/dev/sdb"]
     );
+}
+
+#[test]
+fn volumes_on_the_disks_of_another_test_are_not_to_be_seen() {
+    let image = tempfile::NamedTempFile::new().expect("image");
+    images::LVM.write(image.path());
+    let mut another = Direct::start(&[DiskSpec::Image(image.path().to_owned())]);
+    assert_eq!(another.pvs().expect("pvs"), ["/dev/sda"]);
+    let mut direct = Direct::start(&[DiskSpec::Blank(8 << 20)]);
+    assert_eq!(direct.pvs().expect("pvs"), Vec::<String>::new());
+    assert_eq!(direct.vgs().expect("vgs"), Vec::<Vec<u8>>::new());
+    assert_eq!(another.pvs().expect("pvs"), ["/dev/sda"]);
 }
 
 #[test]

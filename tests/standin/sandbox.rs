@@ -53,8 +53,15 @@ const EMPTY: &[&str] = &[
 /// The parts of `/sys` that are this machine's own.
 const SYSFS: &[&str] = &["devices/virtual/block", "fs", "kernel", "module"];
 /// The loop devices that `mount -o loop` may be given, besides the disks: more than all sandboxes
-/// that run at the same time use.
+/// that run at the same time use. The disks of the others are among them.
 const LOOPS: u64 = 1024;
+/// What LVM is told: otherwise it looks for volumes at whatever has a node, and opens it.
+const LVM: &str = "\
+devices {
+    filter = [ \"a|^/dev/sd|\", \"r|.*|\" ]
+    global_filter = [ \"a|^/dev/sd|\", \"r|.*|\" ]
+}
+";
 
 const NO_FS: Option<&str> = None;
 
@@ -80,6 +87,7 @@ pub(crate) fn enter(disks: &[Attached], daemon: &Path, cmdline: &OsStr) -> Resul
         fs::set_permissions(root.join(name), PermissionsExt::from_mode(0o1777))?;
     }
     share(root)?;
+    hide_from_lvm(root)?;
     bind_file(&daemon, &root.join(&DAEMON[1..]))?;
     if let Some(shared) = shared {
         let target = root.join(&SHARE[1..]);
@@ -134,6 +142,18 @@ fn share(root: &Path) -> Result<()> {
             bind(&source, &target)?;
             read_only(&target)?;
         }
+    }
+    Ok(())
+}
+
+/// Has LVM see the sandbox's disks and no others.
+fn hide_from_lvm(root: &Path) -> Result<()> {
+    let configuration = root.join("etc/lvm/lvm.conf");
+    if configuration.exists() {
+        let own = root.join("run/standin/lvm.conf");
+        fs::write(&own, LVM)?;
+        bind(&own, &configuration)?;
+        read_only(&configuration)?;
     }
     Ok(())
 }
