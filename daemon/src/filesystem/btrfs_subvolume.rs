@@ -264,10 +264,10 @@ fn group(id: &str) -> Result<&str> {
     Ok(id)
 }
 
-/// The number of a quota group: `LEVEL/NUMBER`, or a number for one of the lowest level.
+/// The number of a quota group, `LEVEL/NUMBER`.
 fn group_number(id: &str) -> Result<u64> {
     const LEVEL_AT: u32 = 48;
-    let (level, number) = id.split_once('/').unwrap_or(("0", id));
+    let (level, number) = id.split_once('/').ok_or_else(|| no_group(id))?;
     match (level.parse::<u16>(), number.parse::<u64>()) {
         (Ok(level), Ok(number)) if number >> LEVEL_AT == 0 => {
             Ok(u64::from(level) << LEVEL_AT | number)
@@ -288,9 +288,10 @@ mod tests {
     fn ids_of_quota_groups() {
         assert!(group("-f").is_err() && group("").is_err() && group("1/100").is_ok());
         assert_eq!(group_number("1/100").unwrap(), 1 << 48 | 100);
-        assert_eq!(group_number("256").unwrap(), 256);
+        assert_eq!(group_number("0/256").unwrap(), 256);
         for bad in [
             "",
+            "256",
             "/",
             "1/",
             "-1/5",
