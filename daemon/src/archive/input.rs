@@ -35,6 +35,10 @@ impl Input {
         let program = decompressor(fill_at(&file, &mut magic, start)?);
         let mut input = Self::plain(file, start)?;
         if let (Some(program), Source::Plain(file)) = (program, &input.source) {
+            // A program can read zeroes without end and have nothing to say.
+            if file.metadata()?.len().saturating_sub(start) > READ_MAX {
+                return Err(too_large());
+            }
             let command = Command::new(program)
                 .args(["-d", "-c"])
                 .memory_limit(DECOMPRESSOR_MEMORY);

@@ -197,7 +197,7 @@ impl Daemon {
         // Callers have always been allowed to leave the first slash out.
         let mountpoint = GuestPath::root().join(mountpoint);
         let target = self.mountpoint(&mountpoint)?;
-        let mut all = volumes::mount_option(mountable)?;
+        let mut all = volumes::mount_word(mountable)?;
         if !options.is_empty() {
             if !all.is_empty() {
                 all.push(b',');

@@ -51,6 +51,24 @@ pub(super) fn mount_option(mountable: &Mountable) -> Result<Vec<u8>> {
     Ok([b"subvol=", volume].concat())
 }
 
+/// The same for mount(8), to which more characters have a meaning: what follows a quotation mark, or
+/// a backslash at the end, would not be another option but a part of the name. Without its end the
+/// quotation takes this option itself with it, and another subvolume is mounted, for writing.
+///
+/// # Errors
+///
+/// EINVAL for such names also.
+pub(super) fn mount_word(mountable: &Mountable) -> Result<Vec<u8>> {
+    let volume = mountable.volume().unwrap_or_default();
+    if volume.contains(&b'"') || volume.ends_with(b"\\") {
+        return Err(Error::invalid(format!(
+            "{mountable}: a subvolume cannot be mounted whose name has a quotation mark inside or \
+             ends in a backslash"
+        )));
+    }
+    mount_option(mountable)
+}
+
 /// A btrfs filesystem that is mounted outside the guest for a moment.
 #[derive(Debug)]
 pub(crate) struct Scratch(MountPoint);

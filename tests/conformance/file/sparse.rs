@@ -108,3 +108,33 @@ fn a_huge_file_is_compared_and_copied_as_it_is_stored() {
     let peak = direct.peak_memory();
     assert!(peak < MEMORY, "{peak} bytes");
 }
+
+#[test]
+fn a_compressed_file_that_ends_in_a_hole_is_described_by_its_beginning() {
+    // The header of a frame, after which zeroes are blocks without data.
+    const ZSTD: &[u8] = b"\x28\xb5\x2f\xfd\x00\x58";
+    // "plain text\n", after which zeroes are what gzip passes over.
+    const GZIP: &[u8] = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x02\x03\x2b\xc8\x49\xcc\xcc\x53\x28\x49\xad\x28\xe1\x02\x00\xbc\x0c\x90\xd6\x0b\x00\x00\x00";
+    let mut direct = Direct::mounted();
+    for (name, beginning) in [("/zstd", ZSTD), ("/gzip", GZIP)] {
+        direct.internal_write(name, beginning).expect("write");
+        direct
+            .truncate_size(name, SIZE as i64)
+            .expect("truncate_size");
+    }
+    let kind = direct.file("/zstd").expect("file");
+    assert!(kind.starts_with(b"Zstandard compressed data"));
+    let kind = direct.zfile("gzip", "/gzip").expect("zfile");
+    assert_eq!(kind, b"ASCII text");
+    for name in ["/zstd", "/gzip"] {
+        for error in [
+            direct.initrd_list(name).expect_err("no archive"),
+            direct.initrd_cat(name, "x").expect_err("no archive"),
+            direct.file_architecture(name).expect_err("no program"),
+        ] {
+            assert_eq!(error.errno(), "E2BIG", "{name}: {error}");
+        }
+    }
+    let peak = direct.peak_memory();
+    assert!(peak < MEMORY, "{peak} bytes");
+}

@@ -51,6 +51,42 @@ fn a_subvolume_with_a_comma_is_not_mounted() {
     direct.mount("btrfsvol:/dev/sda/plain", "/").expect("mount");
 }
 
+/// mount(8) would take what comes after them for a part of the name, or leave the name out: the
+/// whole filesystem would be mounted, for writing.
+#[test]
+fn a_subvolume_with_a_quotation_mark_is_not_mounted() {
+    let Some(mut direct) = mounted() else { return };
+    let names = ["a\"b", "\"", "a\"b,ro", "c\\", "d\\e"];
+    for name in names {
+        direct
+            .btrfs_subvolume_create(&format!("/{name}"), &Default::default())
+            .expect("create");
+    }
+    direct.umount("/", &Default::default()).expect("umount");
+    let listed = direct.list_filesystems().expect("list_filesystems");
+    assert_eq!(listed.len(), 1 + names.len());
+    for name in &names[..4] {
+        let mountable = format!("btrfsvol:/dev/sda/{name}");
+        for result in [
+            direct.mount(&mountable, "/"),
+            direct.mount_ro(&mountable, "/"),
+            direct.mount_options("noatime", &mountable, "/"),
+        ] {
+            assert_eq!(result.expect_err(name).errno(), "EINVAL", "{name}");
+            assert!(direct.mounts().expect("mounts").is_empty(), "{name}");
+        }
+        // What needs no program takes them as they are.
+        if !name.contains(',') {
+            direct.btrfs_subvolume_list(&mountable).expect(name);
+        }
+    }
+    direct
+        .mount_ro("btrfsvol:/dev/sda/d\\e", "/")
+        .expect("mount_ro");
+    let error = direct.touch("/file").expect_err("it is read-only");
+    assert_eq!(error.errno(), "EROFS", "{error}");
+}
+
 #[test]
 fn a_full_scrub_finds_data_that_has_changed() {
     let Some(mut direct) = mounted() else { return };

@@ -3,7 +3,7 @@
 //! libmagic says it, in its worker; the program does where the appliance has no libmagic.
 
 use std::fs::File;
-use std::io::{Read, Seek, Write};
+use std::io::{self, Read, Seek, Take, Write};
 use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
@@ -12,7 +12,7 @@ use protocol::{Error, Result};
 use rustix::fs::{MemfdFlags, memfd_create};
 
 use crate::archive::input::DECOMPRESSOR_MEMORY;
-use crate::command::Command;
+use crate::command::{Child, Command};
 use crate::features::program_exists;
 use crate::reading::fill_at;
 use crate::worker::Workers;
@@ -22,6 +22,14 @@ const DESCRIBED: u64 = 8 * 1024 * 1024;
 
 /// How much of it is looked at if it is described together with the file; as much as libmagic does.
 const INSIDE: u64 = 7 * 1024 * 1024;
+
+/// How much of a compressed file a program is given: what it makes of so much is more than is
+/// looked at, unless the file is made to be read without end. A hole can be larger than any disk,
+/// and to some formats zeroes mean nothing.
+const GIVEN: u64 = 32 * 1024 * 1024;
+
+/// How much a program is given at a time.
+const BLOCK: usize = 64 * 1024;
 
 /// Formats that libmagic leaves to a program, by how they begin. The worker can run none, so it is
 /// given what the program makes of them.
@@ -65,15 +73,11 @@ pub(super) fn describe(workers: &Workers, file: &File) -> Result<Vec<u8>> {
 ///
 /// When it cannot be decompressed, or libmagic fails.
 pub(super) fn describe_compressed(workers: &Workers, program: &str, file: File) -> Result<Vec<u8>> {
-    let mut child = Command::new(program)
-        .arg("-cd")
-        .stdin_file(file)
-        .memory_limit(DECOMPRESSOR_MEMORY)
-        .spawn()?;
+    let mut beginning = Beginning::new(program, "-cd", &file)?;
     let mut content = Vec::new();
-    let read = (&mut child).take(DESCRIBED).read_to_end(&mut content)?;
+    let read = (&mut beginning).take(DESCRIBED).read_to_end(&mut content)?;
     if read == 0 {
-        child.finish()?;
+        beginning.child.finish()?;
     }
     match workers.magic()? {
         Some(mut worker) => MagicClient(&mut *worker)
@@ -111,21 +115,72 @@ fn decompressed(program: &str, file: &File) -> Result<Option<OwnedFd>> {
     if !program_exists(program) {
         return Ok(None);
     }
-    let mut child = Command::new(program)
-        .arg("-cdq")
-        .stdin_file(file.try_clone()?)
-        .memory_limit(DECOMPRESSOR_MEMORY)
-        .spawn()?;
+    let mut beginning = Beginning::new(program, "-cdq", file)?;
     let mut content = Vec::new();
-    (&mut child).take(INSIDE).read_to_end(&mut content)?;
+    (&mut beginning).take(INSIDE).read_to_end(&mut content)?;
     // It may be still at it, or have failed: what counts is what there was.
-    drop(child);
-    // The program has moved the place at which the next reader begins.
-    (&*file).rewind()?;
+    drop(beginning);
+    // That has moved the place at which the next reader begins.
+    let mut file = file;
+    file.rewind()?;
     if content.is_empty() {
         return Ok(None);
     }
     in_memory(&content).map(Some)
+}
+
+/// What a program decompresses from the beginning of a file.
+struct Beginning<'f> {
+    child: Child,
+    file: Take<&'f File>,
+    /// Read from the file, not yet given to the program.
+    pending: Vec<u8>,
+    given: usize,
+}
+
+impl<'f> Beginning<'f> {
+    fn new(program: &str, options: &str, file: &'f File) -> Result<Self> {
+        let command = Command::new(program)
+            .arg(options)
+            .memory_limit(DECOMPRESSOR_MEMORY);
+        Ok(Self {
+            child: command.spawn()?,
+            file: file.take(GIVEN),
+            pending: Vec::new(),
+            given: 0,
+        })
+    }
+}
+
+impl Read for Beginning<'_> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        loop {
+            if self.given == self.pending.len() {
+                self.pending.clear();
+                self.given = 0;
+                let mut next = (&mut self.file).take(BLOCK as u64);
+                next.read_to_end(&mut self.pending)?;
+            }
+            let rest = self.pending.get(self.given..).unwrap_or_default();
+            if rest.is_empty() {
+                self.child.close_stdin();
+                return self.child.read(out);
+            }
+            let moved = match self.child.exchange(rest, out) {
+                Err(Errno::EPIPE) => {
+                    // It wants no more.
+                    self.file.set_limit(0);
+                    self.given = self.pending.len();
+                    continue;
+                }
+                moved => moved?,
+            };
+            self.given += moved.given;
+            if let Some(taken) = moved.taken {
+                return Ok(taken);
+            }
+        }
+    }
 }
 
 /// A file of these bytes that has no name, to be given to the worker.
