@@ -71,6 +71,7 @@ fn only_the_tests_own_disks_are_to_be_seen() {
         sh("tail -n +3 /proc/partitions | sed 's/.* //'"),
         "sda\nsdb"
     );
+    assert_eq!(sh("tail -n +2 /proc/swaps"), "");
     let nodes = sh("find /dev -type b -not -name 'loop*'");
     let mut nodes: Vec<_> = nodes.lines().collect();
     nodes.sort_unstable();

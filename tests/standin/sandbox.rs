@@ -55,6 +55,9 @@ const SYSFS: &[&str] = &["devices/virtual/block", "fs", "kernel", "module"];
 /// The loop devices that `mount -o loop` may be given, besides the disks: more than all sandboxes
 /// that run at the same time use. The disks of the others are among them.
 const LOOPS: u64 = 1024;
+/// What there is in place of `/proc/swaps`: with this machine's, which may have these names as well,
+/// programs would take the sandbox's disks for what it swaps to.
+const SWAPS: &str = "/run/standin/swaps";
 /// What LVM is told: otherwise it looks for volumes at whatever has a node, and opens it.
 const LVM: &str = "\
 devices {
@@ -101,6 +104,10 @@ pub(crate) fn enter(disks: &[Attached], daemon: &Path, cmdline: &OsStr) -> Resul
     let map = map(disks, root)?;
     fs::write(root.join(&udevadm::MAP[1..]), map)?;
     fs::write(root.join(&udevadm::PARTITIONS[1..]), "")?;
+    fs::write(
+        root.join(&SWAPS[1..]),
+        "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n",
+    )?;
     let mut line = fs::File::create(root.join("run/standin/cmdline"))?;
     line.write_all(cmdline.as_bytes())?;
     line.write_all(b"\n")?;
@@ -115,6 +122,7 @@ pub(crate) fn enter(disks: &[Attached], daemon: &Path, cmdline: &OsStr) -> Resul
     for (file, over) in [
         ("/run/standin/cmdline", "/proc/cmdline"),
         (udevadm::PARTITIONS, "/proc/partitions"),
+        (SWAPS, "/proc/swaps"),
     ] {
         bind(Path::new(file), Path::new(over))?;
     }

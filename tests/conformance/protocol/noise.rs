@@ -13,8 +13,7 @@ use testkit::Numbers;
 use super::SERIAL;
 
 /// What ends or suspends the daemon, or crashes it, because that is its purpose; what waits for a
-/// disk that never comes, for as long as the client waits for the daemon; and what reaches this
-/// machine's kernel.
+/// disk that never comes; and what reaches this machine's kernel.
 const EXCLUDED: &[&str] = &[
     "debug",
     "debug_upload",

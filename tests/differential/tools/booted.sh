@@ -13,11 +13,11 @@ virt-df --format=raw -a vfat.img -a ntfs.img -a lvm.img --csv
 virt-cat --format=raw -a ntfs.img -m /dev/sda1 /directory/file
 guestfish --format=raw -a lvm.img -m /dev/VG/LV tar-in tree.tar.gz / compress:gzip : fill 120 80000000 /gone : sync : rm /gone : tar-out / back.tar
 tar -tf back.tar | sort
-echo "$(($(stat -c %b lvm.img) / 2048 / 16)) times 16 MiB"
+echo "$(($(stat -c %b lvm.img) / 2048 / 64)) times 64 MiB"
 virt-sparsify --format=raw lvm.img sparse.img | tr '\r' '\n' | grep -v -e '%' -e '#' -e '^$' -e '^Create overlay' -e 'Copy to'
-echo "$(($(stat -c %b sparse.img) / 2048 / 16)) times 16 MiB"
+echo "$(($(stat -c %b sparse.img) / 2048 / 64)) times 64 MiB"
 virt-sparsify --format=raw --in-place lvm.img | tr '\r' '\n' | grep -v -e '%' -e '#' -e '^$'
-echo "$(($(stat -c %b lvm.img) / 2048 / 16)) times 16 MiB"
+echo "$(($(stat -c %b lvm.img) / 2048 / 64)) times 64 MiB"
 guestfish --ro --format=raw -a lvm.img -m /dev/VG/LV find / : checksum md5 /large
 guestfish --ro --format=raw -a sparse.img -m /dev/VG/LV find / : checksum md5 /large
 mkdir there; guestmount --format=raw -a sparse.img -m /dev/VG/LV --rw there --pid-file=guestmount.pid

@@ -23,7 +23,7 @@ use super::images::{Root, Templates};
 use super::values::{before, samples};
 
 /// How long a call may take.
-const PATIENCE: Duration = Duration::from_secs(25);
+const PATIENCE: Duration = Duration::from_secs(100);
 
 /// Which guest, and what is around it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
