@@ -3,6 +3,7 @@
 mod devices;
 mod ldm;
 mod luks;
+mod lvm;
 mod md;
 mod partition;
 mod settling;

@@ -204,10 +204,14 @@ fn whole(file: &Path) -> Result<Vec<u8>> {
     std::fs::read(file).context(file.display())
 }
 
-/// The field of the one thing that `subject` names.
+/// The field of the one thing that `subject` names. The directory of a group, and a tag, can be
+/// the name of any number of things.
 fn uuid(command: &str, field: &str, subject: &OsStr) -> Result<String> {
     let values = report::column(command, field, Some(subject))?;
-    let text = values.into_iter().next().unwrap_or_default();
+    let [text] = <[Vec<u8>; 1]>::try_from(values).map_err(|values| match values.len() {
+        0 => Error::with_errno(Errno::ENOENT, "nothing in LVM has this name"),
+        some => Error::invalid(format!("{some} things in LVM have this name")),
+    })?;
     String::from_utf8(text).map_err(|_| Error::new("unexpected output from lvm"))
 }
 
