@@ -53,6 +53,20 @@ fails(errno.ENOENT, g.blockdev_getsize64, "/dev/sda3")
 g.part_disk("/dev/sda", "gpt")
 assert [part["part_num"] for part in g.part_list("/dev/sda")] == [1]
 
+# What is part of the appliance, and what no call needs.
+parts = """for program in xfs_repair rsync setfiles; do
+    command -v "$program" > /dev/null || echo "no $program"
+done
+command -v qemu-img qemu-nbd debootstrap
+for directory in /lib/udev /usr/lib/udev /etc/udev; do
+    ls -d "$directory"/hwdb.bin "$directory"/hwdb.d/* 2> /dev/null
+done
+[ -s /etc/lvm/lvm.conf ] || echo no lvm.conf
+lvm lvmconfig --type current > /dev/null || echo bad lvm.conf
+:"""
+found = g.debug("sh", [parts])
+assert found.strip() == "", found
+
 # A path needs a filesystem first.
 try:
     g.touch("/file")

@@ -1,7 +1,7 @@
 //! What guestfish 1.48 cannot ask of tar_in, and other calls that it hides.
 
 use conformance::Direct;
-use protocol::api::TarInOptions;
+use protocol::api::{TarInOptions, TarOutOptions};
 use tar::{Builder, EntryType, Header};
 
 fn archive() -> Vec<u8> {
@@ -204,6 +204,66 @@ fn the_last_of_several_members_for_a_directory_counts() {
             (stat.st_mode & 0o7777, stat.st_mtime_sec),
             (0o751, 2),
             "{path}"
+        );
+    }
+}
+
+#[test]
+fn every_compression_goes_both_ways() {
+    let mut direct = Direct::mounted();
+    direct.mkdir("/from").expect("mkdir");
+    direct.internal_write("/from/f", "content").expect("write");
+    for compress in [
+        None,
+        Some("gzip"),
+        Some("bzip2"),
+        Some("xz"),
+        Some("lzop"),
+        Some("lzma"),
+        Some("zstd"),
+    ] {
+        let what = compress.unwrap_or("plain");
+        let mut archive = Vec::new();
+        let options = TarOutOptions {
+            compress,
+            ..TarOutOptions::default()
+        };
+        direct.tar_out("/from", &mut archive, &options).expect(what);
+        assert_eq!(archive.get(257..262) == Some(b"ustar"), compress.is_none());
+        let to = format!("/{what}");
+        direct.mkdir(&to).expect("mkdir");
+        let options = TarInOptions {
+            compress,
+            ..TarInOptions::default()
+        };
+        direct
+            .tar_in(&mut archive.as_slice(), &to, &options)
+            .expect(what);
+        let content = direct.pread(&format!("{to}/f"), 10, 0).expect("pread");
+        assert_eq!(content, b"content", "{what}");
+    }
+}
+
+#[test]
+fn compressed_files_do_not_name_their_source() {
+    let mut direct = Direct::mounted();
+    direct
+        .internal_write("/its-own-name", "content")
+        .expect("write");
+    for program in ["gzip", "lzop", "bzip2", "xz"] {
+        let mut compressed = Vec::new();
+        direct
+            .compress_out(
+                program,
+                "/its-own-name",
+                &mut compressed,
+                &Default::default(),
+            )
+            .expect(program);
+        assert!(!compressed.is_empty());
+        assert!(
+            !compressed.windows(3).any(|part| part == b"its"),
+            "{program}: {compressed:?}"
         );
     }
 }

@@ -192,3 +192,20 @@ fn an_image_that_is_a_node_is_not_read() {
     let error = direct.isoinfo("/pipe").expect_err("a pipe");
     assert_eq!(error.errno(), "EINVAL", "{error}");
 }
+
+#[test]
+fn the_label_of_btrfs_is_in_its_superblock() {
+    const SUPERBLOCK: u64 = 64 << 10;
+    const SIZE: u64 = 128 << 20;
+    let mut direct = Direct::start(&[DiskSpec::Formatted("btrfs", SIZE)]);
+    direct.set_label("/dev/sda", "a label").expect("set_label");
+    let superblock = direct
+        .pread_device("/dev/sda", 4096, SUPERBLOCK as i64)
+        .expect("superblock");
+    direct.zero_device("/dev/sda").expect("zero_device");
+    direct
+        .pwrite_device("/dev/sda", &superblock, SUPERBLOCK as i64)
+        .expect("superblock");
+    let label = direct.vfs_label("/dev/sda").expect("vfs_label");
+    assert_eq!(label, b"a label");
+}
