@@ -242,6 +242,7 @@ impl Daemon {
         }
         let mut from = self.open_source(src)?;
         seek(&mut from, range.from, src)?;
+        let is_new = matches!(dest, DeviceOrPath::Path(path) if self.guest.stat(path).is_err());
         let mut to = self.open_target(dest, &from, existing)?;
         let before = to.stream_position().context(dest)?;
         let result = match existing {
@@ -259,10 +260,11 @@ impl Daemon {
         if result.is_err()
             && let DeviceOrPath::Path(path) = dest
         {
-            if existing != Existing::Replaced {
-                let _ = to.set_len(before);
-            } else if let DeviceOrPath::Path(_) = src {
+            let is_all_ours = is_new || existing == Existing::Replaced;
+            if is_all_ours && matches!(src, DeviceOrPath::Path(_)) {
                 self.remove_file(path);
+            } else if existing != Existing::Replaced {
+                let _ = to.set_len(before);
             }
         }
         result

@@ -23,6 +23,9 @@ const TEXT: [&str; 6] = [
     "EBCDIC text",
 ];
 
+/// Text too, but what finds it knows nothing of separators.
+const UTF_32: &[u8] = b"Unicode text, UTF-32";
+
 /// libmagic, with its database.
 pub(super) struct Magic {
     cookie: Cookie,
@@ -80,7 +83,8 @@ fn with_bits(file: &OwnedFd, text: Vec<u8>) -> Result<Vec<u8>> {
     // What follows is separated from other words in the way of the part that found it.
     let separator = if text == b"empty" {
         ", "
-    } else if TEXT.iter().any(|name| text.starts_with(name.as_bytes())) {
+    } else if TEXT.iter().any(|name| text.starts_with(name.as_bytes())) && !text.starts_with(UTF_32)
+    {
         " , "
     } else {
         " "
@@ -176,6 +180,8 @@ mod tests {
             ("setuid", b"#!/bin/sh\n", 0o4755),
             ("all", b"text\n", 0o7755),
             ("setgid-empty", b"", 0o2755),
+            ("utf32", b"\xff\xfe\0\0a\0\0\0\n\0\0\0", 0o2644),
+            ("utf16", b"\xff\xfea\0\n\0", 0o2644),
             ("bytes", b"\x80\x81\xfe\x00\x01", 0o644),
             ("utf8", "\u{e9}t\u{e9}\n".as_bytes(), 0o644),
             ("escaped", b"\x1b[1mbold\x1b[0m\n", 0o644),

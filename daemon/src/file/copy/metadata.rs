@@ -14,10 +14,37 @@ use crate::acl;
 use crate::guest::{descriptor_path, file_type};
 use crate::xattr::{self, Attribute};
 
+/// Names and beginnings of names that the attr library's configuration tells programs not to copy:
+/// XFS shows its own form of ACLs as attributes, and others are tied to the file that has them.
+const NOT_COPIED: [&[u8]; 8] = [
+    b"trusted.SGI_ACL_DEFAULT",
+    b"trusted.SGI_ACL_FILE",
+    b"trusted.SGI_CAP_FILE",
+    b"trusted.SGI_DMI_*",
+    b"trusted.SGI_MAC_FILE",
+    b"user.Beagle.*",
+    b"security.evm",
+    b"afs.*",
+];
+
 /// What is known of an original.
 pub(super) struct Metadata {
     pub(super) stat: FileStat,
     pub(super) xattrs: Vec<Attribute>,
+}
+
+/// The attributes of a file that mean something elsewhere.
+fn own_attributes(file: &impl AsFd) -> Vec<Attribute> {
+    let mut attributes = xattr::all(file).unwrap_or_default();
+    attributes.retain(|(name, _)| {
+        !NOT_COPIED
+            .iter()
+            .any(|pattern| match pattern.strip_suffix(b"*") {
+                Some(start) => name.starts_with(start),
+                None => name == pattern,
+            })
+    });
+    attributes
 }
 
 impl Metadata {
@@ -27,7 +54,7 @@ impl Metadata {
     pub(super) fn of(file: &impl AsFd, stat: &FileStat) -> Self {
         Self {
             stat: *stat,
-            xattrs: xattr::all(file).unwrap_or_default(),
+            xattrs: own_attributes(file),
         }
     }
 
