@@ -184,6 +184,8 @@ mod tests {
     #[test]
     fn the_rate_is_limited_and_the_end_always_sent() {
         let sent = messages(long_ago(), |progress| {
+            // Longer than this can take on any machine.
+            progress.output.lock().pace.next = Duration::from_secs(3600);
             for position in 10..=100 {
                 progress.update(position, 100);
             }
@@ -213,11 +215,15 @@ mod tests {
                 });
             })
         };
-        assert_eq!(work(Duration::ZERO, Ok(())), [(0, 1), (1, 1)]);
+        // A busy machine may have taken its time.
+        let few = work(Duration::ZERO, Ok(()));
+        assert!(few.ends_with(&[(0, 1), (1, 1)]), "{few:?}");
         let more = work(pulse::INTERVAL * 3 / 2, Ok(()));
         assert!(more.len() > 2 && more.ends_with(&[(0, 1), (1, 1)]));
         // What has failed does not come to its end.
-        assert_eq!(work(Duration::ZERO, Err(Error::new("failed"))), [(0, 1)]);
+        let failed = work(Duration::ZERO, Err(Error::new("failed")));
+        assert!(!failed.is_empty(), "{failed:?}");
+        assert!(failed.iter().all(|sent| *sent == (0, 1)), "{failed:?}");
         let none = messages(Instant::now(), |progress| {
             progress.pulse_while(|| Ok(())).unwrap();
         });
