@@ -15,7 +15,7 @@ const MOUNTINFO: &str = "/proc/thread-self/mountinfo";
 /// A mounted filesystem.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mount {
-    /// `MAJOR:MINOR` of the files on it.
+    /// `MAJOR:MINOR` of the filesystem. Files of btrfs have those of their subvolumes.
     pub device_number: String,
     /// The directory of the filesystem that is its root here.
     pub root: PathBuf,

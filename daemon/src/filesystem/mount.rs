@@ -8,9 +8,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::fcntl::OFlag;
+use nix::fcntl::{OFlag, readlink};
 use nix::mount::{MntFlags, MsFlags, mount};
-use nix::sys::stat::{SFlag, fstat, stat};
+use nix::sys::stat::{SFlag, fstat};
 use protocol::api::{
     DirectoriesActions, InternalMountable, Mount9pOptions, MountActions, RemountOptions,
     UmountOptions,
@@ -23,7 +23,7 @@ use crate::block::loopback::Loop;
 use crate::command::Command;
 use crate::daemon::Daemon;
 use crate::guest::{descriptor_path, file_type};
-use crate::mounts::Mount;
+use crate::mounts::{self, Mount};
 use crate::scratch::MountPoint;
 use crate::udev;
 
@@ -283,9 +283,10 @@ fn attach(
     // The program speaks of where it mounts, the caller of where it is to be.
     let here = point.path().to_string_lossy();
     mounted.map_err(|error| error.replacing(&here, &mountpoint.to_string()))?;
-    let (top, below) = (stat(point.path())?, fstat(target)?);
-    if (top.st_dev, top.st_ino) == (below.st_dev, below.st_ino) {
-        // As the kernel says it of a filesystem that is to go on itself.
+    let place = descriptor_path(target);
+    let below = readlink(&place).context(mountpoint)?;
+    if is_same_filesystem(point.path(), Path::new(&below))? {
+        // As the kernel says it of a filesystem that is to go on itself, whichever part of it.
         let said = format!("{} already mounted", source.display());
         return Err(Error::new(&*said)
             .repeating(&said)
@@ -293,8 +294,18 @@ fn attach(
             .about("mount"));
     }
     let flags = MsFlags::MS_BIND;
-    let target = descriptor_path(target);
-    mount(Some(point.path()), &target, NONE, flags, NONE).context(mountpoint)
+    mount(Some(point.path()), &place, NONE, flags, NONE).context(mountpoint)
+}
+
+/// Whether the same filesystem is mounted at both places. Its files do not tell: each subvolume of
+/// btrfs has a device number of its own.
+fn is_same_filesystem(one: &Path, other: &Path) -> Result<bool> {
+    let mounts = mounts::below(Path::new("/"))?;
+    let at = |place: &Path| mounts.iter().rfind(|mount| mount.mountpoint == place);
+    Ok(match (at(one), at(other)) {
+        (Some(one), Some(other)) => one.device_number == other.device_number,
+        _ => false,
+    })
 }
 
 /// The number of the device that is mounted. Not that of the files on it: btrfs has its own there.
