@@ -4,26 +4,6 @@ use std::fs;
 
 use conformance::{Direct, DiskSpec};
 
-/// A daemon whose LVM sees its own disk and no other, and keeps nothing on this machine.
-fn with_lvm(disk: u64) -> Direct {
-    let mut direct = Direct::start(&[DiskSpec::Blank(disk)]);
-    let directory = direct.root().join("tmp/lvm");
-    fs::create_dir(&directory).expect("a directory");
-    fs::write(
-        directory.join("lvm.conf"),
-        r#"devices { global_filter = [ "a|^/dev/sda$|", "r|.*|" ] }
-           backup { backup = 0 archive = 0 }"#,
-    )
-    .expect("lvm.conf");
-    for (name, value) in [
-        ("LVM_SYSTEM_DIR", "/tmp/lvm"),
-        ("LVM_SUPPRESS_FD_WARNINGS", "1"),
-    ] {
-        direct.debug("setenv", &[name, value]).expect("setenv");
-    }
-    direct
-}
-
 fn shell(direct: &mut Direct, script: &str) {
     let script = format!("{script} && echo done");
     let said = direct.debug("sh", &[&script]).expect("sh");
@@ -34,7 +14,7 @@ fn shell(direct: &mut Direct, script: &str) {
 #[test]
 fn metadata_that_no_reply_can_hold_is_refused() {
     const LIMIT: usize = 4 << 20;
-    let mut direct = with_lvm(64 << 20);
+    let mut direct = Direct::start(&[DiskSpec::Blank(64 << 20)]);
     shell(
         &mut direct,
         "lvm pvcreate --metadatasize 16m /dev/sda && lvm vgcreate vg /dev/sda",
