@@ -2,9 +2,6 @@
 //! generated client writes the calls and reads the replies, the generated
 //! stubs read the calls and write the replies.
 
-// The generated handlers give back units like everything else.
-#![allow(clippy::unit_arg)]
-
 use std::collections::BTreeMap;
 use std::path::Path;
 
