@@ -38,6 +38,8 @@ pub(crate) struct Attached {
     pub(crate) number: u64,
     pub(crate) serial: Option<Vec<u8>>,
     device: Option<File>,
+    /// The image, as the kernel names it.
+    backing: Option<String>,
 }
 
 impl Attached {
@@ -68,6 +70,7 @@ impl Attached {
             number,
             serial: spec.serial.clone(),
             device: Some(device),
+            backing: backing(number),
         })
     }
 
@@ -77,14 +80,24 @@ impl Attached {
     }
 
     /// Waits until the kernel has detached the device, and so until everything
-    /// written through a filesystem on it is in the image.
+    /// written through a filesystem on it is in the image. By then it may be another's.
     pub(crate) fn wait_detached(&self) {
-        let backing = PathBuf::from(format!("/sys/block/loop{}/loop", self.number));
-        let deadline = Instant::now() + Duration::from_secs(2);
-        while backing.exists() && Instant::now() < deadline {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while self.backing.is_some()
+            && backing(self.number) == self.backing
+            && Instant::now() < deadline
+        {
             std::thread::sleep(Duration::from_millis(2));
         }
     }
+}
+
+/// The image behind a loop device, whether it still has a name or not.
+fn backing(number: u64) -> Option<String> {
+    let name = format!("/sys/block/loop{number}/loop/backing_file");
+    let name = std::fs::read_to_string(name).ok()?;
+    let name = name.trim_end_matches('\n');
+    Some(name.trim_end_matches(" (deleted)").to_owned())
 }
 
 /// Whether the image is an overlay, which the library makes for read-only disks.
