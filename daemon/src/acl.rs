@@ -92,7 +92,7 @@ impl Acl {
         if !rest.is_empty() {
             return Err(malformed());
         }
-        let entries = entries
+        let mut entries: Vec<Entry> = entries
             .iter()
             .map(|&[t0, t1, p0, p1, i0, i1, i2, i3]| {
                 Ok(Entry {
@@ -102,6 +102,8 @@ impl Acl {
                 })
             })
             .collect::<Result<_>>()?;
+        // The kernel takes users and groups in any order.
+        entries.sort_by_key(|entry| (entry.tag, entry.id));
         Ok(Self { entries })
     }
 
@@ -261,6 +263,16 @@ mod tests {
 
     fn text(text: &str) -> Option<String> {
         Acl::from_text(text).ok().map(|acl| acl.to_numeric_text())
+    }
+
+    #[test]
+    fn entries_of_an_attribute_are_put_in_order() {
+        let sorted = Acl::from_text("u::rwx,u:5:r,u:500:w,g::r,g:5:x,g:9:r,m::rwx,o::-").unwrap();
+        let value = sorted.to_xattr();
+        let (header, entries) = value.split_at(HEADER);
+        let reversed: Vec<u8> = entries.rchunks(ENTRY).flatten().copied().collect();
+        let read = Acl::from_xattr(&[header, &reversed].concat()).unwrap();
+        assert_eq!(read, sorted);
     }
 
     #[test]

@@ -157,9 +157,13 @@ impl DirectoriesActions for Daemon {
     }
 }
 
-/// Whether a path leads nowhere, as one through a file does, or one with a slash after a file.
+/// Whether a path leads nowhere, as one through a file does, one with a slash after a file, or one
+/// that its filesystem cannot have (EILSEQ of NTFS).
 fn is_missing(error: &Error) -> bool {
-    matches!(error.errno(), Some(Errno::ENOENT | Errno::ENOTDIR))
+    matches!(
+        error.errno(),
+        Some(Errno::ENOENT | Errno::ENOTDIR | Errno::EILSEQ)
+    )
 }
 
 /// The last component of a path as it is written; empty for the root.

@@ -35,7 +35,8 @@ struct Removal<'a> {
 pub(crate) fn remove_tree(place: Place, path: &GuestPath) -> Result<()> {
     let name = place.name.as_os_str();
     match unlinkat(&place.dir, name, UnlinkatFlags::NoRemoveDir) {
-        Ok(()) | Err(Errno::ENOENT) => return Ok(()),
+        // The last is said of a name that the filesystem cannot have.
+        Ok(()) | Err(Errno::ENOENT | Errno::EILSEQ) => return Ok(()),
         // Said before the name is looked up.
         Err(Errno::EROFS) if place.stat() == Err(Errno::ENOENT) => return Ok(()),
         Err(Errno::EISDIR) => {}
