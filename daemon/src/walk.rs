@@ -6,6 +6,7 @@
 
 mod descent;
 mod hard_links;
+mod repetition;
 
 use std::ffi::{CStr, CString, OsStr};
 use std::fs::File;
@@ -21,6 +22,7 @@ use protocol::{Context, Error, Result};
 pub(crate) use descent::Descent;
 use descent::OPEN;
 pub(crate) use hard_links::HardLinks;
+use repetition::Repetition;
 
 use crate::guest::file_type;
 
@@ -40,6 +42,7 @@ pub(crate) struct Walk {
     path: Vec<u8>,
     /// The current entry is a directory that comes next.
     descend: bool,
+    repetition: Repetition,
 }
 
 #[derive(Debug)]
@@ -147,6 +150,7 @@ impl Walk {
             kept: 0,
             path: Vec::new(),
             descend: false,
+            repetition: Repetition::default(),
         };
         walk.enter(c".")?;
         Ok(walk)
@@ -232,7 +236,8 @@ impl Walk {
         if let Some(far) = far.and_then(|at| self.levels.get_mut(at)) {
             far.close(&mut self.kept)?;
         }
-        self.descent.enter(OsStr::from_bytes(name.to_bytes()))?;
+        let stat = self.descent.enter(OsStr::from_bytes(name.to_bytes()))?;
+        self.repetition.meet(&stat)?;
         self.levels.push(Level {
             rest: Rest::Read(Box::new(self.descent.names()?)),
             current: None,

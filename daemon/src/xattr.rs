@@ -10,6 +10,10 @@ use crate::guest::descriptor_path;
 /// The longest value that Linux can hold.
 pub(crate) const VALUE_MAX: usize = 64 << 10;
 
+/// How much the names and values of a file's attributes may take together, where all are in memory.
+/// An inode can have thousands of the longest values, and a forged one needs no disk for them.
+const ALL_MAX: usize = 64 << 20;
+
 /// NTFS keeps the packed contents of system files in this one, and it can never
 /// be read.
 const HIDDEN: &[u8] = b"user.WofCompressedData";
@@ -46,14 +50,20 @@ pub(crate) fn get(file: &impl AsFd, name: &[u8]) -> nix::Result<Vec<u8>> {
 ///
 /// # Errors
 ///
-/// Those of [`list`] and [`get`].
+/// Those of [`list`] and [`get`]; E2BIG if they take more than 64 MiB.
 pub(crate) fn all(file: &impl AsFd) -> nix::Result<Vec<Attribute>> {
     let mut names = list(file)?;
     names.sort();
-    names
-        .into_iter()
-        .map(|name| get(file, &name).map(|value| (name, value)))
-        .collect()
+    let mut left = ALL_MAX;
+    let mut all = Vec::with_capacity(names.len());
+    for name in names {
+        let value = get(file, &name)?;
+        left = left
+            .checked_sub(name.len() + value.len())
+            .ok_or(Errno::E2BIG)?;
+        all.push((name, value));
+    }
+    Ok(all)
 }
 
 /// Sets one attribute, whether it was there or not.

@@ -22,6 +22,9 @@ pub(super) const SUBVOLUMES: RangeInclusive<u64> = 256..=u64::MAX - 255;
 /// The kind of an item that says where a subvolume is.
 const BACK_REFERENCE: u32 = 144;
 
+/// What a subvolume takes in a list of them besides its path: two numbers, and the path's length.
+const LISTED: usize = 8 + 8 + 4;
+
 /// A subvolume.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Subvolume {
@@ -180,7 +183,7 @@ fn places(directory: &File, room: &mut Room) -> Result<BTreeMap<u64, Place>> {
                 continue;
             }
             if let Some(place) = place(directory, key, &data)? {
-                room.take(place.path.len())?;
+                room.take(LISTED + place.path.len())?;
                 places.insert(key.object, place);
             }
         }

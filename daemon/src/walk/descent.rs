@@ -21,11 +21,16 @@ pub(super) const OPEN: usize = 128;
 /// How much of a path is worth showing in a message.
 const SHOWN: usize = 4096;
 
+/// How much memory the levels may take: enough for half a million of them.
+const MEMORY: usize = 64 << 20;
+
 /// A position in a tree: the directories from its top down to one of them.
 #[derive(Debug)]
 pub(crate) struct Descent {
     base: OwnedFd,
     levels: Vec<Level>,
+    /// What is left of [`MEMORY`].
+    left: usize,
 }
 
 #[derive(Debug)]
@@ -36,12 +41,19 @@ struct Level {
     dir: Option<OwnedFd>,
 }
 
+impl Level {
+    fn memory(name: &OsStr) -> usize {
+        size_of::<Self>() + name.len()
+    }
+}
+
 impl Descent {
     /// Begins in the directory that holds the top of the tree.
     pub(crate) fn new(base: OwnedFd) -> Self {
         Self {
             base,
             levels: Vec::new(),
+            left: MEMORY,
         }
     }
 
@@ -53,10 +65,15 @@ impl Descent {
             .map_or(self.base.as_fd(), AsFd::as_fd)
     }
 
-    /// Goes down into `name`, which must be a directory and not a link to one.
+    /// Goes down into `name`, which must be a directory and not a link to one. ENAMETOOLONG if it
+    /// is too deep.
     pub(crate) fn enter(&mut self, name: &OsStr) -> nix::Result<FileStat> {
         let dir = open_directory(self.here(), name)?;
         let stat = fstat(&dir)?;
+        self.left = self
+            .left
+            .checked_sub(Level::memory(name))
+            .ok_or(Errno::ENAMETOOLONG)?;
         if let Some(far) = self.levels.len().checked_sub(OPEN)
             && let Some(level) = self.levels.get_mut(far)
         {
@@ -76,6 +93,7 @@ impl Descent {
         let Some(left) = self.levels.pop() else {
             return Ok(None);
         };
+        self.left += Level::memory(&left.name);
         if let (Some(parent), Some(dir)) = (self.levels.last_mut(), &left.dir)
             && parent.dir.is_none()
         {
@@ -156,6 +174,27 @@ mod tests {
             assert_eq!(descent.leave().expect("leave").as_deref(), Some(name));
         }
         assert_eq!(descent.leave(), Ok(None));
+    }
+
+    #[test]
+    fn does_not_go_deeper_than_there_is_memory() {
+        let scratch = tempfile::tempdir().expect("a scratch directory");
+        std::fs::create_dir_all(scratch.path().join("a/a/a")).expect("directories");
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY;
+        let base = open(scratch.path(), flags, Mode::empty()).expect("open it");
+        let mut descent = Descent::new(base);
+        let name = OsStr::new("a");
+        descent.left = 2 * Level::memory(name) + 1;
+        for _ in 0..2 {
+            for _ in 0..2 {
+                descent.enter(name).expect("enter it");
+            }
+            assert_eq!(descent.enter(name).err(), Some(Errno::ENAMETOOLONG));
+            for _ in 0..2 {
+                descent.leave().expect("leave");
+            }
+        }
+        assert_eq!(descent.left, 2 * Level::memory(name) + 1);
     }
 
     #[test]

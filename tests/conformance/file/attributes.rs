@@ -4,7 +4,8 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use conformance::{ClientError, Direct, DiskSpec};
+use conformance::{ClientError, Direct, DiskSpec, skipped};
+use protocol::api::TarOutOptions;
 
 /// How many texts to make up of each kind.
 const TEXTS: usize = 200;
@@ -318,6 +319,41 @@ fn lists_of_attributes_are_bounded() {
     assert_eq!(direct.getxattrs("/d/wide").expect("getxattrs").len(), 5000);
     let peak = direct.peak_memory();
     assert!(peak < 96 << 20, "{peak} bytes");
+}
+
+/// Where all are needed at once.
+#[test]
+fn attributes_of_a_file_are_copied_within_bounds() {
+    const ROOM: u64 = 64 << 20;
+    let mut direct = Direct::start(&[DiskSpec::Formatted("xfs", 512 << 20)]);
+    if !direct.filesystem_available("xfs").expect("answer") {
+        return skipped("this kernel has no XFS");
+    }
+    direct.mount("/dev/sda", "/").expect("mount");
+    direct.mkdir_p("/d/many").expect("mkdir_p");
+    direct.touch("/d/file").expect("touch");
+    let value = "v".repeat(60_000);
+    for number in 0..1200 {
+        let name = format!("user.{number}");
+        direct
+            .setxattr(&name, &value, 60_000, "/d/many")
+            .expect("setxattr");
+    }
+    let before = direct.peak_memory();
+    let error = direct.cp_a("/d", "/copy").expect_err("too many attributes");
+    assert_eq!(error.errno(), "E2BIG", "{error}");
+    assert!(error.to_string().contains("/d/many"), "{error}");
+    // The others are copied.
+    assert!(direct.exists("/copy/file").expect("exists"));
+    let options = TarOutOptions {
+        xattrs: Some(true),
+        ..Default::default()
+    };
+    direct
+        .tar_out("/d", &mut std::io::sink(), &options)
+        .expect_err("too many attributes");
+    let used = direct.peak_memory() - before;
+    assert!(used < ROOM + (16 << 20), "{used} bytes");
 }
 
 #[test]

@@ -1,5 +1,10 @@
 //! Trees that are deeper than a path is long, or have very many entries.
 
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
 use conformance::{Direct, DiskSpec};
 use protocol::api::Dirent;
 use protocol::xdr::Decoder;
@@ -269,4 +274,81 @@ fn a_file_is_not_emptied_by_a_copy_over_its_other_name() {
     assert_eq!(content(&mut direct, "/from/file"), b"content");
     // The others are copied all the same.
     assert_eq!(content(&mut direct, "/to/from/other"), b"more");
+}
+
+/// A filesystem where each of these directories has the next one twice, by other names.
+fn image_of_twins(path: &Path) {
+    const DIRECTORIES: usize = 40;
+    let debugfs = |options: &[&str], commands: &str| {
+        let script = path.with_extension("commands");
+        fs::write(&script, commands).expect("commands");
+        let output = Command::new("/usr/sbin/debugfs")
+            .args(options)
+            .arg("-f")
+            .arg(script)
+            .arg(path)
+            .output()
+            .expect("debugfs");
+        String::from_utf8(output.stdout).expect("text")
+    };
+    let names: Vec<String> = (0..DIRECTORIES)
+        .map(|number| format!("d{number}"))
+        .collect();
+    let (mut make, mut ask) = (String::new(), String::new());
+    for name in &names {
+        writeln!(make, "mkdir {name}").expect("a line");
+        writeln!(ask, "stat {name}").expect("a line");
+    }
+    debugfs(&["-w"], &make);
+    let said = debugfs(&[], &ask);
+    let inodes: Vec<&str> = said
+        .lines()
+        .filter_map(|line| line.strip_prefix("Inode: ")?.split_whitespace().next())
+        .collect();
+    assert_eq!(inodes.len(), DIRECTORIES, "{said}");
+    let mut link = String::new();
+    for (name, next) in names.iter().zip(&inodes[1..]) {
+        for twin in ["a", "b"] {
+            writeln!(link, "link <{next}> {name}/{twin}").expect("a line");
+        }
+    }
+    for name in &names[1..] {
+        writeln!(link, "unlink {name}").expect("a line");
+    }
+    debugfs(&["-w"], &link);
+}
+
+#[test]
+fn a_walk_through_the_same_directories_ends() {
+    let scratch = tempfile::tempdir().expect("a scratch directory");
+    let image = scratch.path().join("image");
+    let file = fs::File::create(&image).expect("image");
+    file.set_len(16 << 20).expect("image");
+    let made = Command::new("/usr/sbin/mke2fs")
+        .args(["-q", "-F", "-t", "ext4"])
+        .arg(&image)
+        .status();
+    assert!(made.expect("mke2fs").success());
+    image_of_twins(&image);
+    let mut direct = Direct::start(&[DiskSpec::Image(image)]);
+    direct.mount_ro("/dev/sda", "/").expect("mount");
+    // They are what they are meant to be.
+    assert!(
+        direct
+            .is_dir("/d0/a/b/a", &Default::default())
+            .expect("is_dir")
+    );
+    assert!(
+        direct
+            .is_dir("/d0/b/a/a", &Default::default())
+            .expect("is_dir")
+    );
+    let error = direct.du("/").expect_err("no end");
+    assert_eq!(error.errno(), "ELOOP", "{error}");
+    let mut out = std::io::sink();
+    direct.find0("/", &mut out).expect_err("no end");
+    direct
+        .checksums_out("md5", "/d0", &mut out)
+        .expect_err("no end");
+    direct.ping_daemon().expect("ping");
 }

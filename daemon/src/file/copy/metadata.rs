@@ -34,8 +34,15 @@ pub(super) struct Metadata {
 }
 
 /// The attributes of a file that mean something elsewhere.
-fn own_attributes(file: &impl AsFd) -> Vec<Attribute> {
-    let mut attributes = xattr::all(file).unwrap_or_default();
+///
+/// # Errors
+///
+/// E2BIG if there are more than anybody needs.
+fn own_attributes(file: &impl AsFd) -> nix::Result<Vec<Attribute>> {
+    let mut attributes = match xattr::all(file) {
+        Err(Errno::E2BIG) => return Err(Errno::E2BIG),
+        all => all.unwrap_or_default(),
+    };
     attributes.retain(|(name, _)| {
         !NOT_COPIED
             .iter()
@@ -44,18 +51,22 @@ fn own_attributes(file: &impl AsFd) -> Vec<Attribute> {
                 None => name == pattern,
             })
     });
-    attributes
+    Ok(attributes)
 }
 
 impl Metadata {
     /// That of a file that is held by a descriptor of any kind, and whose status
     /// is known. Attributes that cannot be read are left out, like those that
     /// cannot be written.
-    pub(super) fn of(file: &impl AsFd, stat: &FileStat) -> Self {
-        Self {
+    ///
+    /// # Errors
+    ///
+    /// Those of [`own_attributes`].
+    pub(super) fn of(file: &impl AsFd, stat: &FileStat) -> nix::Result<Self> {
+        Ok(Self {
             stat: *stat,
-            xattrs: own_attributes(file),
-        }
+            xattrs: own_attributes(file)?,
+        })
     }
 
     /// What its attributes take.

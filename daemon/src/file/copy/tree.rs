@@ -224,7 +224,10 @@ impl Copier {
             }
             Err(errno) => return Err(errno.into()),
         }
-        let metadata = (self.how == How::Archive).then(|| Metadata::of(source, stat));
+        let metadata = match self.how {
+            How::Archive => Some(Metadata::of(source, stat)?),
+            How::File | How::Recursive => None,
+        };
         self.kept
             .take(metadata.as_ref().map_or(0, Metadata::memory))?;
         self.target.enter(name)?;
@@ -292,7 +295,7 @@ impl Copier {
     /// Gives a copy the metadata of its original, if that is asked for.
     fn keep(&self, source: &impl AsFd, stat: &FileStat, copy: &impl AsFd) -> Result<()> {
         if self.how == How::Archive {
-            Metadata::of(source, stat).give(copy)?;
+            Metadata::of(source, stat)?.give(copy)?;
         }
         Ok(())
     }

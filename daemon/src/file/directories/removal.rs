@@ -14,6 +14,10 @@ use crate::walk::Descent;
 /// How many subdirectories of one directory to note in one pass over it.
 const NOTED: usize = 64 * 1024;
 
+/// How many of all directories on the way down, of which a guest can have any number. With more to
+/// come back to than this, no deeper one is emptied.
+const NOTED_IN_ALL: usize = 4 * NOTED;
+
 /// One directory on the way down.
 #[derive(Default)]
 struct Level {
@@ -21,12 +25,16 @@ struct Level {
     subdirectories: Vec<OsString>,
     /// Whether this pass has removed anything, so that another may find more.
     progress: bool,
+    /// Whether it cannot be emptied anyway.
+    given_up: bool,
 }
 
 struct Removal<'a> {
     descent: Descent,
     top: &'a GuestPath,
     levels: Vec<Level>,
+    /// How many more subdirectories can be noted.
+    room: usize,
     first_error: Option<Error>,
 }
 
@@ -42,23 +50,29 @@ pub(crate) fn remove_tree(place: Place, path: &GuestPath) -> Result<()> {
         Err(Errno::EISDIR) => {}
         Err(errno) => return Err(Error::os(errno, path)),
     }
-    let mut removal = Removal {
-        descent: Descent::new(place.dir),
-        top: path,
-        levels: vec![Level {
-            subdirectories: vec![place.name],
-            progress: false,
-        }],
-        first_error: None,
-    };
+    let mut removal = Removal::new(place, path);
     removal.run().map_err(|errno| Error::os(errno, path))?;
     removal.first_error.map_or(Ok(()), Err)
 }
 
-impl Removal<'_> {
+impl<'a> Removal<'a> {
+    fn new(place: Place, top: &'a GuestPath) -> Self {
+        Self {
+            descent: Descent::new(place.dir),
+            top,
+            levels: vec![Level {
+                subdirectories: vec![place.name],
+                ..Level::default()
+            }],
+            room: NOTED_IN_ALL,
+            first_error: None,
+        }
+    }
+
     fn run(&mut self) -> nix::Result<()> {
         while let Some(level) = self.levels.last_mut() {
             if let Some(name) = level.subdirectories.pop() {
+                self.room += 1;
                 match self.descent.enter(&name) {
                     Ok(_) => self.empty(),
                     Err(errno) => self.note(errno, &name),
@@ -80,9 +94,10 @@ impl Removal<'_> {
                     }
                 }
                 // Removing entries while reading them can hide others.
-                Err(Errno::ENOTEMPTY | Errno::EEXIST) if left.progress => {
+                Err(Errno::ENOTEMPTY | Errno::EEXIST) if left.progress && !left.given_up => {
                     if let Some(above) = self.levels.last_mut() {
                         above.subdirectories.push(name);
+                        self.room = self.room.saturating_sub(1);
                     }
                 }
                 Err(errno) => self.note(errno, &name),
@@ -103,6 +118,7 @@ impl Removal<'_> {
         if let Some((errno, name)) = failed {
             self.note(errno, &name);
         }
+        self.room = self.room.saturating_sub(level.subdirectories.len());
         self.levels.push(level);
     }
 
@@ -125,6 +141,10 @@ impl Removal<'_> {
             let name = OsStr::from_bytes(name.to_bytes());
             match removed {
                 Ok(()) => level.progress = true,
+                Err(Errno::EISDIR) if level.subdirectories.len() >= self.room => {
+                    level.given_up = true;
+                    return Err(Errno::E2BIG);
+                }
                 Err(Errno::EISDIR) if level.subdirectories.len() < NOTED => {
                     level.subdirectories.push(name.to_owned());
                 }
@@ -142,5 +162,42 @@ impl Removal<'_> {
             let subject = self.descent.describe(self.top, name);
             self.first_error = Some(Error::os(errno, subject));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use super::*;
+
+    fn run(directory: &Path, room: usize) -> Option<Errno> {
+        let dir = fs::File::open(directory).unwrap().into();
+        let name = OsString::from("top");
+        let path = GuestPath::root();
+        let mut removal = Removal::new(Place { dir, name }, &path);
+        removal.room = room;
+        removal.run().unwrap();
+        // The top itself was not counted.
+        assert_eq!(removal.room, room + 1);
+        removal.first_error.map(|error| error.errno().unwrap())
+    }
+
+    #[test]
+    fn what_is_noted_is_bounded() {
+        let scratch = tempfile::tempdir().unwrap();
+        let top = scratch.path().join("top");
+        for name in ["x", "y"] {
+            for number in 0..4 {
+                fs::create_dir_all(top.join(name).join(number.to_string())).unwrap();
+            }
+        }
+        assert_eq!(run(scratch.path(), 2), Some(Errno::E2BIG));
+        // There was room for two, and then, with the top's own done, for three.
+        let left = ["x", "y"].map(|name| fs::read_dir(top.join(name)).unwrap().count());
+        assert_eq!(left.into_iter().sum::<usize>(), 2 + 1);
+        assert_eq!(run(scratch.path(), 5), None);
+        assert!(!top.exists());
     }
 }
