@@ -27,7 +27,7 @@ pub(crate) fn mapped(device: &Device) -> Option<Mapped> {
     ));
     let read = |name| std::fs::read_to_string(dir.join(name));
     Some(Mapped {
-        name: read("name").ok()?.trim_end().to_owned(),
+        name: one_line(&read("name").ok()?).to_owned(),
         uuid: read("uuid").unwrap_or_default().trim_end().to_owned(),
     })
 }
@@ -39,8 +39,13 @@ pub(crate) fn is_taken(name: &str) -> bool {
     };
     entries.filter_map(std::io::Result::ok).any(|entry| {
         std::fs::read_to_string(entry.path().join("dm/name"))
-            .is_ok_and(|other| other.strip_suffix('\n').unwrap_or(&other) == name)
+            .is_ok_and(|other| one_line(&other) == name)
     })
+}
+
+/// What the kernel shows as a line. A name may end in a space, and is another one then.
+fn one_line(shown: &str) -> &str {
+    shown.strip_suffix('\n').unwrap_or(shown)
 }
 
 /// A logical volume as `/dev/VG/LV`; `None` if the device is none.
@@ -116,6 +121,12 @@ fn split(name: &str) -> Option<(String, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_space_at_the_end_belongs_to_a_name() {
+        assert_eq!(one_line("name \n"), "name ");
+        assert_eq!(one_line("name"), "name");
+    }
 
     #[test]
     fn private_devices_have_a_kind() {

@@ -133,8 +133,9 @@ impl NtfsActions for Daemon {
             .arg(device.path())
             .arg(format!("{mode:o}"))
             .arg(OsStr::from_bytes(path))
-            // It writes about problems to either.
+            // It writes about problems to either, of each file, and must not be ended amid its changes.
             .fold_stderr()
+            .stdout_beginning(STDERR_LIMIT)
             .output()?;
         if output.code == 0 {
             return Ok(());
