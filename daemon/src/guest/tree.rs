@@ -319,8 +319,8 @@ impl Guest {
         });
         match (std::fs::metadata(&self.sysroot), below) {
             (Ok(root), Some(below)) if root.dev() != *below => true,
-            (Err(_), _) => false,
-            // Mounted only below it, or bound from the same filesystem.
+            // Mounted only below it, bound from the same filesystem, or shut down by the kernel
+            // over its damage.
             _ => mounts::below(&self.sysroot).is_ok_and(|mounts| !mounts.is_empty()),
         }
     }

@@ -100,3 +100,44 @@ fn a_directory_that_is_read_from_two_places_is_whole() {
     direct.ls0("/many", &mut names).expect("ls0");
     assert_eq!(names.split(|&byte| byte == 0).count(), 2001);
 }
+
+/// The kernel does so by itself where it meets damage.
+#[test]
+fn a_filesystem_that_was_shut_down_can_be_left() {
+    let Some(mut direct) = with_xfs() else { return };
+    let options = Default::default();
+    for place in ["/", "/below"] {
+        direct.mount("/dev/sda", "/").expect("mount");
+        direct.mkdir_p("/below").expect("mkdir");
+        if place != "/" {
+            direct.umount("/", &options).expect("umount");
+            direct.mkmountpoint(place).expect("mkmountpoint");
+            direct.mount("/dev/sda", place).expect("mount");
+        }
+        let top = direct.root().join("sysroot").join(&place[1..]);
+        let shut_down = std::process::Command::new("/usr/sbin/xfs_io")
+            .args(["-x", "-c", "shutdown"])
+            .arg(&top)
+            .output()
+            .expect("xfs_io");
+        assert!(shut_down.status.success(), "{shut_down:?}");
+        let error = direct.lstatns(place).expect_err("it is shut down");
+        assert_eq!(error.errno(), "EIO", "{error}");
+        assert!(error.to_string().contains(place), "{error}");
+        direct
+            .ls0(place, &mut Vec::new())
+            .expect_err("it is shut down");
+        assert_eq!(direct.mounts().expect("mounts"), ["/dev/sda"]);
+        direct.umount(place, &options).expect("umount");
+        assert!(direct.mounts().expect("mounts").is_empty());
+        if place != "/" {
+            direct.rmmountpoint(place).expect("rmmountpoint");
+        }
+    }
+    direct.mount("/dev/sda", "/").expect("mount it again");
+    assert!(
+        direct
+            .is_dir("/below", &Default::default())
+            .expect("is_dir")
+    );
+}
