@@ -10,6 +10,8 @@ use std::thread;
 use nix::errno::Errno;
 use rustix::fs::{RawDir, RawDirEntry};
 
+use crate::processors;
+
 /// How much the kernel is asked for at a time. One entry with the longest name
 /// takes some 280 bytes, though a filesystem may have longer ones.
 const BUFFER: usize = 32 << 10;
@@ -36,9 +38,11 @@ pub(crate) fn read<P: Default + Send, E: From<Errno>>(
     thread::scope(|scope| {
         // Ends with this block, and the thread soon after it: nobody takes its parts then.
         let (queue, parts) = sync_channel(WAITING);
+        let busy = processors::current();
         let thread = thread::Builder::new()
             .name("entries".to_owned())
             .spawn_scoped(scope, move || {
+                processors::avoid(busy);
                 let result = read_until(second.as_fd(), None, render, |part| {
                     queue.send(Ok(part)).map_err(|_| Errno::ECANCELED)
                 });
@@ -46,6 +50,9 @@ pub(crate) fn read<P: Default + Send, E: From<Errno>>(
                     let _ = queue.send(Err(errno));
                 }
             });
+        // If it waits for this thread's processor, the scheduler would move it too late for work
+        // as short as this.
+        processors::give_way();
         let middle = thread.is_ok().then_some(middle);
         read_until(directory, middle, render, &mut deliver)?;
         for part in parts {
