@@ -21,10 +21,8 @@ const LARGE: u64 = 128 << 10;
 /// into that order takes the kernel far longer than to hand them out.
 const EXT4_MIDDLE: u64 = 0x4000_0000 << 32;
 
-/// The blocks of a directory of XFS are at most this large, in bytes.
-const XFS_BLOCK: u64 = 64 << 10;
-
-/// A position in a large directory of XFS is an offset in units of so many bytes.
+/// A position in a large directory of XFS is an offset in units of so many bytes. Where no
+/// entry begins there, the kernel goes on to the next one: it may have been removed.
 const XFS_UNIT: u64 = 8;
 
 /// A descriptor for the second half of a directory, and the position where that
@@ -45,7 +43,7 @@ pub(super) fn second_reader(directory: BorrowedFd<'_>) -> Option<(OwnedFd, u64)>
 fn middle(filesystem: FsType, size: u64) -> Option<u64> {
     match filesystem {
         EXT4_SUPER_MAGIC => Some(EXT4_MIDDLE),
-        XFS_SUPER_MAGIC => Some(size / 2 / XFS_BLOCK * XFS_BLOCK / XFS_UNIT),
+        XFS_SUPER_MAGIC => Some(size / 2 / XFS_UNIT),
         // btrfs has its readers wait for each other.
         _ => None,
     }

@@ -1,9 +1,13 @@
 use std::collections::BTreeMap;
+use std::fs::{self, File};
 
 use conformance::{ClientError, Direct, DiskSpec, skipped};
 use protocol::api::XfsRepairOptions;
 
 const DISK: u64 = 320 << 20;
+
+/// One inside it, with next to nothing in it.
+const IMAGE: i64 = 305 << 20;
 
 /// XFS on `/dev/sda`, unless this machine's kernel does not know it.
 fn with_xfs() -> Option<Direct> {
@@ -13,6 +17,18 @@ fn with_xfs() -> Option<Direct> {
         return None;
     }
     Some(direct)
+}
+
+/// Makes a filesystem in a file of the guest, by the program itself.
+fn make(direct: &mut Direct, image: &str, options: &[&str]) {
+    let inside = direct.root().join("sysroot").join(&image[1..]);
+    let made = std::process::Command::new("/usr/sbin/mkfs.xfs")
+        .args(["-q", "-f"])
+        .args(options)
+        .arg(&inside)
+        .output()
+        .expect("mkfs.xfs");
+    assert!(made.status.success(), "{made:?}");
 }
 
 fn geometry(direct: &mut Direct, place: &str) -> BTreeMap<String, String> {
@@ -45,21 +61,15 @@ fn an_image_in_the_guest_is_repaired_where_it_is() {
     direct.mount("/dev/sda", "/").expect("mount");
     direct.touch("/image").expect("touch");
     direct
-        .truncate_size("/image", 305 << 20)
-        .expect("a sparse file");
+        .truncate_size("/image", IMAGE)
+        .expect("truncate_size");
     let look = XfsRepairOptions {
         nomodify: Some(true),
         ..XfsRepairOptions::default()
     };
     let status = direct.xfs_repair("/image", &look).expect("no filesystem");
     assert_ne!(status, 0);
-    let inside = direct.root().join("sysroot/image");
-    let made = std::process::Command::new("/usr/sbin/mkfs.xfs")
-        .args(["-q", "-f"])
-        .arg(&inside)
-        .output()
-        .expect("mkfs.xfs");
-    assert!(made.status.success(), "{made:?}");
+    make(&mut direct, "/image", &[]);
     assert_eq!(direct.xfs_repair("/image", &look).expect("repair"), 0);
     let refused =
         |result: Result<i32, ClientError>| result.expect_err("an error").errno().to_owned();
@@ -72,15 +82,26 @@ fn an_image_in_the_guest_is_repaired_where_it_is() {
 fn a_directory_that_is_read_from_two_places_is_whole() {
     let Some(mut direct) = with_xfs() else { return };
     direct.mount("/dev/sda", "/").expect("mount");
-    direct.mkdir("/many").expect("mkdir");
-    let many = direct.root().join("sysroot/many");
+    read_from_two_places(&mut direct, "/many");
+    // The second place is then in the middle of a block, and of its entries.
+    direct.touch("/image").expect("touch");
+    direct
+        .truncate_size("/image", IMAGE)
+        .expect("truncate_size");
+    make(&mut direct, "/image", &["-n", "size=65536"]);
+    direct.mkdir("/inner").expect("mkdir");
+    direct.mount_loop("/image", "/inner").expect("mount_loop");
+    read_from_two_places(&mut direct, "/inner/many");
+}
+
+fn read_from_two_places(direct: &mut Direct, directory: &str) {
+    direct.mkdir(directory).expect("mkdir");
+    let many = direct.root().join("sysroot").join(&directory[1..]);
     let stem = "n".repeat(200);
     let name = |number: usize| format!("{stem}{number:04}");
-    for number in 0..4000 {
-        std::fs::File::create(many.join(name(number))).expect("a file");
-    }
+    let create = |number: usize| drop(File::create(many.join(name(number))).expect("a file"));
     let listed = |direct: &mut Direct| -> Vec<String> {
-        let entries = direct.readdir("/many").expect("readdir");
+        let entries = direct.readdir(directory).expect("readdir");
         let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("text");
         entries.into_iter().map(|entry| text(entry.name)).collect()
     };
@@ -89,15 +110,26 @@ fn a_directory_that_is_read_from_two_places_is_whole() {
         let dots = [".", ".."].map(str::to_owned);
         dots.into_iter().chain(numbers.map(name)).collect()
     };
-    assert_eq!(listed(&mut direct), expected(&mut (0..4000)));
-    // Where the second place is, nothing is left: the directory keeps its size.
-    for number in 1000..3000 {
-        std::fs::remove_file(many.join(name(number))).expect("removed");
+    for number in 0..4000 {
+        create(number);
+        // The second place moves on by half a block with each block that comes.
+        if number > 3000 && number % 50 == 0 {
+            assert!(listed(direct) == expected(&mut (0..=number)), "{number}");
+        }
     }
-    let left = &mut (0..1000).chain(3000..4000);
-    assert_eq!(listed(&mut direct), expected(left));
+    // Where it is, nothing is left, first here and there, then anywhere near it: the directory
+    // keeps its size.
+    let remove = |numbers: &mut dyn Iterator<Item = usize>| {
+        numbers.for_each(|number| fs::remove_file(many.join(name(number))).expect("removed"));
+    };
+    remove(&mut (1000..3000).step_by(2));
+    let mut left = (0..1000).chain((1001..3000).step_by(2)).chain(3000..4000);
+    assert!(listed(direct) == expected(&mut left));
+    remove(&mut (1001..3000).step_by(2));
+    let mut left = (0..1000).chain(3000..4000);
+    assert!(listed(direct) == expected(&mut left));
     let mut names = Vec::new();
-    direct.ls0("/many", &mut names).expect("ls0");
+    direct.ls0(directory, &mut names).expect("ls0");
     assert_eq!(names.split(|&byte| byte == 0).count(), 2001);
 }
 
