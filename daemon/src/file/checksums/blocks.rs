@@ -19,8 +19,18 @@ const BLOCKS: usize = 4;
 /// The size of those, in bytes.
 const BLOCK: usize = 256 << 10;
 
+/// How fast a checksum is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pace {
+    /// As fast as data comes: from another processor that is as slow as from the kernel.
+    Fast,
+    /// So slowly that another processor can read meanwhile.
+    Slow,
+}
+
 /// Reads a file to its end from where it is, a block at a time: the first ones into
-/// `buffer`. Those of a large file are read by a thread while `take` has others.
+/// `buffer`. Those of a large file are read by a thread while `take` has others, if that
+/// is slow.
 ///
 /// # Errors
 ///
@@ -28,10 +38,12 @@ const BLOCK: usize = 256 << 10;
 pub(super) fn for_each(
     file: &File,
     buffer: &mut [u8],
-    mut take: impl FnMut(&mut [u8]),
+    pace: Pace,
+    mut take: impl FnMut(&[u8]),
 ) -> Result<()> {
     for number in 0_usize.. {
         if number == FIRST
+            && pace == Pace::Slow
             && processors::several()
             && let Some(result) = in_two_threads(file, &mut take)
         {
@@ -47,7 +59,7 @@ pub(super) fn for_each(
 }
 
 /// Reads the rest; `None`, and nothing is read, if there can be no thread.
-fn in_two_threads(file: &File, mut take: impl FnMut(&mut [u8])) -> Option<Result<()>> {
+fn in_two_threads(file: &File, mut take: impl FnMut(&[u8])) -> Option<Result<()>> {
     let (full, read) = sync_channel(BLOCKS);
     let (empty, used) = sync_channel(BLOCKS);
     for _ in 0..BLOCKS {
@@ -59,11 +71,11 @@ fn in_two_threads(file: &File, mut take: impl FnMut(&mut [u8])) -> Option<Result
         reader.spawn_scoped(scope, ahead).ok()?;
         // Ends with what ends the reader.
         for block in read {
-            let (mut block, len): (Vec<u8>, usize) = match block {
+            let (block, len): (Vec<u8>, usize) = match block {
                 Ok(block) => block,
                 Err(errno) => return Some(Err(errno.into())),
             };
-            take(block.get_mut(..len).unwrap_or_default());
+            take(block.get(..len).unwrap_or_default());
             let _ = empty.send(block);
         }
         Some(Ok(()))
@@ -113,13 +125,15 @@ mod tests {
             let data: Vec<u8> = (0..len).map(|n| (n * 7 / 5) as u8).collect();
             let mut file = tempfile::tempfile().unwrap();
             file.write_all(&data).unwrap();
-            file.rewind().unwrap();
-            let mut seen = Vec::new();
-            for_each(&file, &mut [0; SMALL], |block| {
-                seen.extend_from_slice(block);
-            })
-            .unwrap();
-            assert!(seen == data, "of {len} bytes {} came", seen.len());
+            for pace in [Pace::Fast, Pace::Slow] {
+                file.rewind().unwrap();
+                let mut seen = Vec::new();
+                for_each(&file, &mut [0; SMALL], pace, |block| {
+                    seen.extend_from_slice(block);
+                })
+                .unwrap();
+                assert!(seen == data, "of {len} bytes {} came", seen.len());
+            }
         }
     }
 
@@ -127,7 +141,7 @@ mod tests {
     fn what_cannot_be_read_is_an_error_of_either_thread() {
         let directory = File::open("/").unwrap();
         let errors = [
-            for_each(&directory, &mut [0; 16], |_| {}),
+            for_each(&directory, &mut [0; 16], Pace::Slow, |_| {}),
             in_two_threads(&directory, |_| {}).unwrap(),
         ];
         for error in errors {

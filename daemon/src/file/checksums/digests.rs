@@ -3,12 +3,14 @@
 use std::fs::File;
 use std::io::{Seek, SeekFrom};
 
+use crc_fast::CrcAlgorithm;
 use fast_md5::Md5;
 use protocol::{Error, Result};
 use sha1::Sha1;
 use sha2::{Digest, Sha224, Sha256, Sha384, Sha512};
 
-use super::{blocks, unknown};
+use super::blocks::{self, Pace};
+use super::unknown;
 use crate::command::Command;
 use crate::features;
 
@@ -99,9 +101,9 @@ struct Data<'d, P> {
 
 impl<P: FnMut(u64)> Data<'_, P> {
     /// Reads the file to its end, a block at a time.
-    fn each_block(mut self, mut take: impl FnMut(&mut [u8])) -> Result<()> {
+    fn each_block(mut self, pace: Pace, mut take: impl FnMut(&[u8])) -> Result<()> {
         let mut done = 0;
-        blocks::for_each(self.file, self.buffer, |block| {
+        blocks::for_each(self.file, self.buffer, pace, |block| {
             take(block);
             done += block.len() as u64;
             (self.progress)(done);
@@ -111,43 +113,34 @@ impl<P: FnMut(u64)> Data<'_, P> {
 
 fn digest<D: Digest>(data: Data<'_, impl FnMut(u64)>) -> Result<Checksum> {
     let mut digest = D::new();
-    data.each_block(|block| digest.update(block))?;
+    data.each_block(Pace::Slow, |block| digest.update(block))?;
     Ok(hexadecimal(&digest.finalize()))
 }
 
 fn md5(data: Data<'_, impl FnMut(u64)>) -> Result<Checksum> {
     let mut digest = Md5::new();
-    data.each_block(|block| digest.update(block))?;
+    data.each_block(Pace::Slow, |block| digest.update(block))?;
     Ok(hexadecimal(&digest.finalize()))
 }
 
-/// The CRC of POSIX cksum: that of zip files, for which there are processor
-/// instructions, over bytes and into a sum whose bits are in reverse order.
+/// The CRC of POSIX cksum.
 fn crc(data: Data<'_, impl FnMut(u64)>) -> Result<Checksum> {
-    // It starts with a register of zero, which the crate keeps inverted.
-    let mut digest = crc32fast::Hasher::new_with_initial(u32::MAX);
+    let mut digest = crc_fast::Digest::new(CrcAlgorithm::Crc32Cksum);
     let mut size = 0;
-    data.each_block(|block| {
+    data.each_block(Pace::Fast, |block| {
         size += block.len() as u64;
-        reverse_bits(block);
         digest.update(block);
     })?;
     // The length is part of what is summed, its lowest byte first.
     let mut rest = size;
     while rest > 0 {
-        digest.update(&[((rest & 0xff) as u8).reverse_bits()]);
+        digest.update(&[(rest & 0xff) as u8]);
         rest >>= 8;
     }
     Ok(Checksum {
-        text: digest.finalize().reverse_bits().to_string(),
+        text: digest.finalize().to_string(),
         size: Some(size),
     })
-}
-
-fn reverse_bits(block: &mut [u8]) {
-    for byte in block {
-        *byte = byte.reverse_bits();
-    }
 }
 
 fn hexadecimal(digest: &[u8]) -> Checksum {
