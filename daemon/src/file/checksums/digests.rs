@@ -217,4 +217,29 @@ mod tests {
             "047cad87a0b615d4de20a29b4778f4321e9f129df5bdb22fc2c63ce7c57dc301f1bcde1a0c05561e10b5f7be67444b34efa39058b8a74321674c0d1ad2d6a18f"
         );
     }
+
+    /// Algorithms go other ways through more data; the expected ones are coreutils'.
+    #[test]
+    fn checksums_of_much_data() {
+        let data: Vec<u8> = (0..1_000_003u32).map(|n| (n * 7 / 5) as u8).collect();
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(&data).unwrap();
+        for (word, expected) in [
+            ("crc", "2489311570"),
+            ("md5", "8f25a2c12cd8bc4f9e7316cd33fcbf1a"),
+            ("sha1", "5bcaf0524b955e8c9b527cbef1d69d0f6061f5ed"),
+            (
+                "sha256",
+                "58f6163d33646253d58c85e3553660ba8049af76253cbe91240f0daad9e5e80a",
+            ),
+        ] {
+            // Blocks of a size that is a multiple of the algorithms', and of one that is not.
+            for block in [1 << 16, 4099] {
+                file.rewind().unwrap();
+                let algorithm = Algorithm::from_word(word).unwrap();
+                let sum = algorithm.of(&file, &mut vec![0; block]).unwrap();
+                assert_eq!(sum.text, expected, "{word}");
+            }
+        }
+    }
 }
