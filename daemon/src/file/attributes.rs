@@ -3,6 +3,7 @@
 mod capabilities;
 mod relabel;
 
+use std::borrow::Cow;
 use std::os::fd::{AsFd, OwnedFd};
 
 use nix::errno::Errno;
@@ -35,13 +36,13 @@ impl AttributesActions for Daemon {
     fn setxattr(&mut self, xattr: &[u8], val: &[u8], vallen: i32, path: GuestPath) -> Result<()> {
         let value = checked_value(val, vallen)?;
         let handle = self.guest.handle(&path)?;
-        xattr::set(&handle, xattr, value).context(&path)
+        xattr::set(&handle, xattr, &value).context(&path)
     }
 
     fn lsetxattr(&mut self, xattr: &[u8], val: &[u8], vallen: i32, path: GuestPath) -> Result<()> {
         let value = checked_value(val, vallen)?;
         let handle = self.guest.handle_nofollow(&path)?;
-        xattr::set(&handle, xattr, value).context(&path)
+        xattr::set(&handle, xattr, &value).context(&path)
     }
 
     fn removexattr(&mut self, xattr: &[u8], path: GuestPath) -> Result<()> {
@@ -224,7 +225,10 @@ fn nofollow(
 }
 
 /// The part of a value that is to be set.
-fn checked_value(value: &[u8], len: i32) -> Result<&[u8]> {
+///
+/// The string has lost the NUL that ends it in the library, and callers may count that as a part of
+/// the value: SELinux' labels have one.
+fn checked_value(value: &[u8], len: i32) -> Result<Cow<'_, [u8]>> {
     let len = usize::try_from(len)
         .map_err(|_| Error::with_errno(Errno::EINVAL, "vallen must not be negative"))?;
     if len > xattr::VALUE_MAX {
@@ -233,7 +237,10 @@ fn checked_value(value: &[u8], len: i32) -> Result<&[u8]> {
             "extended attribute is too large",
         ));
     }
-    value.get(..len).ok_or_else(|| {
+    if len.checked_sub(1) == Some(value.len()) {
+        return Ok([value, b"\0"].concat().into());
+    }
+    value.get(..len).map(Cow::Borrowed).ok_or_else(|| {
         let message = format!("vallen is {len}, but val has only {} bytes", value.len());
         Error::with_errno(Errno::EINVAL, message)
     })
