@@ -112,6 +112,20 @@ fn what_setfiles_knows_is_tried_once() {
 }
 
 #[test]
+fn specifications_that_are_none_are_an_error() {
+    let mut direct = guest();
+    for content in ["/etc\n", "/etc([ system_u:object_r:etc_t:s0\n"] {
+        write(&mut direct, "/spec/bad", content);
+        let error = relabel(&mut direct, "/spec/bad", "/etc").unwrap_err();
+        assert_eq!(error.errno(), "EINVAL");
+        let message = error.to_string();
+        assert!(message.contains("/spec/bad:"), "{message}");
+        assert!(!message.contains("setfiles: setfiles: "), "{message}");
+        assert_eq!(label(&mut direct, "/etc"), "ENODATA");
+    }
+}
+
+#[test]
 fn force_replaces_all_of_a_label() {
     let mut direct = guest();
     let label = b"a:b:other_t:s0";

@@ -85,12 +85,19 @@ impl Relabel<'_> {
             command = command.arg(below(&root, &guest.resolve_nofollow(path)?));
         }
         let output = command.output()?;
-        if output.code == 0 || output.code == SOME_FAILED && known.contains(TELLS_APART) {
+        let said = output.message();
+        // It may end with the status of single files for want of usable specifications, too.
+        let refused = is_said_of(&specfile, &said);
+        let some_failed = output.code == SOME_FAILED && known.contains(TELLS_APART);
+        if output.code == 0 || some_failed && !refused {
             return Ok(());
         }
-        let said = output.message();
         let said = said.strip_prefix("setfiles: ").unwrap_or(&said);
-        Err(Error::new(format!("{PROGRAM}: {said}")))
+        let message = format!("{PROGRAM}: {said}");
+        Err(match refused {
+            true => Error::invalid(message),
+            false => Error::new(message),
+        })
     }
 
     /// The trees to leave out, as far as they exist.
@@ -105,6 +112,13 @@ impl Relabel<'_> {
         }
         Ok(found)
     }
+}
+
+/// Whether the program gives the file as the reason for which it ended: what it says of single
+/// lines of it, or of files to be labelled, begins with the program's own name.
+fn is_said_of(file: &GuestPath, said: &str) -> bool {
+    let reason = format!("{file}: ");
+    said.lines().any(|line| line.starts_with(&reason))
 }
 
 fn copy_specifications(guest: &Guest, specfile: &GuestPath, to: &Path) -> Result<()> {
