@@ -25,12 +25,13 @@ impl GuestPath {
     pub fn new(bytes: impl Into<Vec<u8>>) -> Result<Self> {
         let bytes = bytes.into();
         if bytes.first() != Some(&b'/') {
+            let shown = match String::from_utf8_lossy(&bytes) {
+                empty if empty.is_empty() => "''".into(),
+                path => path,
+            };
             return Err(Error::with_errno(
                 Errno::EINVAL,
-                format!(
-                    "{}: path must start with a / character",
-                    String::from_utf8_lossy(&bytes)
-                ),
+                format!("{shown}: path must start with a / character"),
             ));
         }
         if bytes.contains(&0) {

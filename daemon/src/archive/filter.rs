@@ -25,12 +25,14 @@ pub(crate) fn program(compress: &str) -> Result<&'static str> {
     let program = PROGRAMS
         .into_iter()
         .find(|&name| name == compress)
-        .ok_or_else(|| {
-            let message = format!("unknown compression type: {compress}");
-            Error::with_errno(Errno::EINVAL, message)
-        })?;
+        .ok_or_else(|| unknown_type(compress))?;
     require(program)?;
     Ok(program)
+}
+
+/// EINVAL, for a compression type that there is not.
+pub(crate) fn unknown_type(compress: &str) -> Error {
+    Error::invalid(format!("unknown compression type: {compress}"))
 }
 
 /// Fails unless the appliance has the program of a compression type.

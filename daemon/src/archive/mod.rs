@@ -18,7 +18,7 @@ use protocol::{FileSender, Result};
 pub(crate) use attributes::Wanted;
 pub(crate) use exclude::{Excludes, check_patterns};
 pub(crate) use extract::{ExtractOptions, extract};
-pub(crate) use filter::{Compressed, Decompressed, program, require};
+pub(crate) use filter::{Compressed, Decompressed, program, require, unknown_type};
 pub(crate) use pack::{PackOptions, pack};
 pub(crate) use reader::Reader;
 

@@ -244,7 +244,7 @@ fn compressor(ctype: &str, level: Option<i32>) -> Result<Command> {
         "compress" => None,
         "gzip" | "bzip2" | "lzop" => Some(1..=9),
         "xz" => Some(0..=9),
-        _ => return Err(Error::with_errno(Errno::EINVAL, "unknown compression type")),
+        _ => return Err(archive::unknown_type(ctype)),
     };
     archive::require(ctype)?;
     let command = Command::new(ctype).arg("-c");
@@ -258,9 +258,13 @@ fn compressor(ctype: &str, level: Option<i32>) -> Result<Command> {
             format!("{ctype}: cannot use optional level parameter with this compression type"),
         )),
         Some(levels) if levels.contains(&level) => Ok(command.arg(format!("-{level}"))),
-        Some(_) => Err(Error::with_errno(
+        Some(levels) => Err(Error::with_errno(
             Errno::EINVAL,
-            format!("{ctype}: incorrect value for level parameter"),
+            format!(
+                "{ctype}: incorrect value for level parameter: {level} is not from {} to {}",
+                levels.start(),
+                levels.end()
+            ),
         )),
     }
 }

@@ -22,6 +22,9 @@ use crate::{Daemon, xattr};
 /// Where the kernel has the daemon's security context.
 const OWN_CONTEXT: &str = "/proc/self/attr/current";
 
+/// What errors call it.
+const OWN_CONTEXT_NAME: &str = "SELinux context of the daemon";
+
 impl AttributesActions for Daemon {
     fn getxattrs(&mut self, path: GuestPath) -> Result<List<Xattr>> {
         let attributes = all(&self.guest.handle(&path)?).context(&path)?;
@@ -98,11 +101,11 @@ impl AttributesActions for Daemon {
     }
 
     fn setcon(&mut self, context: &[u8]) -> Result<()> {
-        std::fs::write(OWN_CONTEXT, [context, b"\0"].concat()).context("setcon")
+        std::fs::write(OWN_CONTEXT, [context, b"\0"].concat()).context(OWN_CONTEXT_NAME)
     }
 
     fn getcon(&mut self) -> Result<Vec<u8>> {
-        let mut context = std::fs::read(OWN_CONTEXT).context("getcon")?;
+        let mut context = std::fs::read(OWN_CONTEXT).context(OWN_CONTEXT_NAME)?;
         while matches!(context.last(), Some(b'\0' | b'\n')) {
             context.pop();
         }
@@ -159,7 +162,8 @@ impl AttributesActions for Daemon {
             .with_context(|| format!("could not parse cap string: {cap}"))?;
         let handle = self.guest.handle_nofollow(&path)?;
         if file_type(&fstat(&handle).context(&path)?) != SFlag::S_IFREG {
-            return Err(Error::os(Errno::EINVAL, &path));
+            let subject = format!("{path}: not a regular file");
+            return Err(Error::os(Errno::EINVAL, subject));
         }
         let value = parsed.to_xattr().context(&path)?;
         xattr::set(&handle, capabilities::ATTRIBUTE, &value).context(&path)

@@ -170,7 +170,7 @@ impl CopyActions for Daemon {
     }
 
     fn rename(&mut self, oldpath: GuestPath, newpath: GuestPath) -> Result<()> {
-        let subject = || format!("rename: {oldpath}: {newpath}");
+        let subject = || format!("{oldpath}: {newpath}");
         let old = self.guest.parent(&oldpath)?;
         let new = self.guest.parent(&newpath)?;
         // The slash, which says that it is a directory, is not in its name.

@@ -137,7 +137,7 @@ impl DirectoriesActions for Daemon {
         if options.suffix.is_some() && !tmpl.as_bytes().ends_with(b"X") {
             return Err(Error::with_errno(
                 Errno::EINVAL,
-                format!("template {tmpl} must end in X"),
+                format!("template {tmpl} must end in XXXXXX"),
             ));
         }
         let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
@@ -233,24 +233,19 @@ fn make_temporary(
     make: impl Fn(&OwnedFd, &OsStr) -> nix::Result<()>,
 ) -> Result<Vec<u8>> {
     let Some(stem) = template.as_bytes().strip_suffix(&[b'X'; RANDOM]) else {
-        return Err(Error::os(Errno::EINVAL, template));
+        let subject = format!("template {template} must end in {}", "X".repeat(RANDOM));
+        return Err(Error::os(Errno::EINVAL, subject));
     };
-    let mut failure = None;
     let made = fresh::with_random_name(|random| {
         let path = GuestPath::new([stem, random, suffix].concat()).map_err(|_| Errno::EINVAL)?;
-        let place = guest.parent(&path).map_err(|error| {
-            let errno = error.errno().unwrap_or(Errno::EIO);
-            failure = Some(error);
-            errno
-        })?;
+        // The error names the template, which is what the caller knows.
+        let place = guest
+            .parent(&path)
+            .map_err(|error| error.errno().unwrap_or(Errno::EIO))?;
         make(&place.dir, place.name.as_os_str())?;
         Ok(path)
     });
-    match (made, failure) {
-        (Ok(path), _) => Ok(path.into_bytes()),
-        (Err(_), Some(error)) => Err(error),
-        (Err(errno), None) => Err(Error::os(errno, template)),
-    }
+    made.map(GuestPath::into_bytes).context(template)
 }
 
 fn add(entry: &RawDirEntry<'_>, part: &mut EncodedList<Dirent>) {

@@ -159,7 +159,7 @@ impl SearchActions for Daemon {
             if matches!(component, b"." | b"..") {
                 return Err(Error::with_errno(
                     Errno::EINVAL,
-                    "path contains \".\" or \"..\" elements",
+                    format!("{path}: path contains \".\" or \"..\" elements"),
                 ));
             }
             let last = components.peek().is_none();
@@ -170,7 +170,7 @@ impl SearchActions for Daemon {
                     let name = String::from_utf8_lossy(component);
                     return Err(Error::with_errno(
                         Errno::ENOENT,
-                        format!("{name}: not found"),
+                        format!("{path}: {name}: not found"),
                     ));
                 }
             }

@@ -1,8 +1,9 @@
-//! Calls that fail leave no process and no open file behind.
+//! What calls that fail say, and that they leave no process and no open file behind.
 
 use conformance::{Direct, DiskSpec};
 use protocol::api::{
-    CompressOutOptions, MksquashfsOptions, RsyncInOptions, TarInOptions, TarOutOptions,
+    CompressOutOptions, MksquashfsOptions, MktempOptions, RsyncInOptions, TarInOptions,
+    TarOutOptions,
 };
 use protocol::client::ClientError;
 use testkit::Remote;
@@ -64,6 +65,58 @@ fn calls_that_fail_leave_nothing_behind() {
         assert!(direct.equal("/f", "/d").is_err());
     }
     assert_eq!(Traces::of(&direct), before);
+}
+
+#[test]
+fn errors_speak_of_what_the_caller_gave() {
+    let mut direct = Direct::mounted();
+    direct.mkdir_p("/d/sub").expect("mkdir_p");
+    direct.internal_write("/f", b"text\n").expect("write");
+    direct.ln_s("/f", "/l").expect("ln_s");
+    let level = CompressOutOptions { level: Some(10) };
+    let mut out = Vec::new();
+    let none = MktempOptions::default();
+    for (result, said) in [
+        (
+            direct.exists("").map(drop),
+            "'': path must start with a / character",
+        ),
+        (
+            direct.mkdtemp("/tmpX").map(drop),
+            "template /tmpX must end in XXXXXX: Invalid argument",
+        ),
+        (
+            direct.mktemp("/none/XXXXXX", &none).map(drop),
+            "/none/XXXXXX: No such file or directory",
+        ),
+        (
+            direct.rename("/f", "/none/f"),
+            "/none/f: No such file or directory",
+        ),
+        (direct.rename("/d", "/f"), "/d: /f: Not a directory"),
+        (
+            direct.mv("/d", "/d/sub"),
+            "cannot move '/d' to a subdirectory of itself, '/d/sub/d': Invalid argument",
+        ),
+        (
+            direct.case_sensitive_path("/D/none/x").map(drop),
+            "/D/none/x: none: not found",
+        ),
+        (
+            direct.cap_set_file("/l", "cap_net_raw+ep"),
+            "/l: not a regular file: Invalid argument",
+        ),
+        (
+            direct.compress_out("gzip", "/f", &mut out, &level),
+            "gzip: incorrect value for level parameter: 10 is not from 1 to 9",
+        ),
+        (
+            direct.compress_out("zip", "/f", &mut out, &Default::default()),
+            "unknown compression type: zip",
+        ),
+    ] {
+        assert_eq!(result.expect_err(said).to_string(), said);
+    }
 }
 
 /// Lets a shell script be the daemon's gzip.

@@ -8,7 +8,7 @@ use nix::sys::stat::SFlag;
 use nix::unistd::{UnlinkatFlags, unlinkat};
 use protocol::{Context, Error, GuestPath, Progress, Result};
 
-use super::targets::{refuse_same, require_no_slash};
+use super::targets::{is_below, refuse_same, require_no_slash};
 use super::tree::{self, How};
 use crate::file::directories::removal::remove_tree;
 use crate::guest::{Guest, file_type};
@@ -58,6 +58,12 @@ pub(super) fn move_to(
                 tree::copy(guest, src, &target, How::Archive)?;
                 remove_tree(from, src)
             })
+        }
+        Err(Errno::EINVAL) if is_dir && is_below(&to.dir, &stat).is_ok_and(|below| below) => {
+            Err(Error::os(
+                Errno::EINVAL,
+                format!("cannot move '{src}' to a subdirectory of itself, '{target}'"),
+            ))
         }
         Err(errno) => Err(Error::os(errno, subject())),
     }

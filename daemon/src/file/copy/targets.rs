@@ -43,7 +43,7 @@ pub(super) fn refuse_itself(
 
 /// Whether a directory is, or is below, the one that `above` describes: by what they are and not
 /// by their paths, since a filesystem can be mounted in several places.
-fn is_below(directory: &OwnedFd, above: &FileStat) -> nix::Result<bool> {
+pub(super) fn is_below(directory: &OwnedFd, above: &FileStat) -> nix::Result<bool> {
     let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
     let mut here = openat(directory, ".", flags, Mode::empty())?;
     let mut this = fstat(&here)?;
