@@ -3,8 +3,9 @@
 
 mod halves;
 
-use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::mpsc::sync_channel;
+use std::ffi::CString;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread;
 
 use nix::errno::Errno;
@@ -28,12 +29,54 @@ const WAITING: usize = 32;
 pub(crate) fn read<P: Default + Send, E: From<Errno>>(
     directory: &impl AsFd,
     render: impl Fn(&RawDirEntry<'_>, &mut P) + Sync,
-    mut deliver: impl FnMut(P) -> Result<(), E>,
+    deliver: impl FnMut(P) -> Result<(), E>,
 ) -> Result<(), E> {
     let directory = directory.as_fd();
-    let Some((second, middle)) = halves::second_reader(directory) else {
-        return read_until(directory, None, render, deliver);
-    };
+    match halves::second_reader(directory) {
+        Some((second, middle)) => read_by_two(directory, &second, middle, render, deliver),
+        None => read_until(directory, |_| false, render, deliver),
+    }
+}
+
+/// A part of the second half.
+#[derive(Default)]
+struct Part<P> {
+    first: Option<Identity>,
+    entries: P,
+}
+
+/// By what an entry is known in two readings of its directory.
+#[derive(PartialEq, Eq)]
+struct Identity {
+    ino: u64,
+    name: CString,
+}
+
+impl Identity {
+    fn of(entry: &RawDirEntry<'_>) -> Self {
+        Self {
+            ino: entry.ino(),
+            name: entry.file_name().to_owned(),
+        }
+    }
+}
+
+/// Has another thread read what `second` has from `middle` on. The reader of
+/// `directory` meets the entry where that began, and leaves the rest to it. If it
+/// is another entry that it meets there, as in a damaged directory whose positions
+/// do not only grow, it reads on alone.
+///
+/// # Errors
+///
+/// Those of [`read`], and EUCLEAN if damage that one of them met may have cut the
+/// first half short.
+fn read_by_two<P: Default + Send, E: From<Errno>>(
+    directory: BorrowedFd<'_>,
+    second: &OwnedFd,
+    middle: u64,
+    render: impl Fn(&RawDirEntry<'_>, &mut P) + Sync,
+    mut deliver: impl FnMut(P) -> Result<(), E>,
+) -> Result<(), E> {
     let render = &render;
     thread::scope(|scope| {
         // Ends with this block, and the thread soon after it: nobody takes its parts then.
@@ -43,30 +86,63 @@ pub(crate) fn read<P: Default + Send, E: From<Errno>>(
             .name("entries".to_owned())
             .spawn_scoped(scope, move || {
                 processors::avoid(busy);
-                let result = read_until(second.as_fd(), None, render, |part| {
-                    queue.send(Ok(part)).map_err(|_| Errno::ECANCELED)
-                });
-                if let Err(errno) = result {
-                    let _ = queue.send(Err(errno));
-                }
+                read_second(second, render, &queue);
             });
+        if thread.is_err() {
+            return read_until(directory, |_| false, render, deliver);
+        }
         // If it waits for this thread's processor, the scheduler would move it too late for work
         // as short as this.
         processors::give_way();
-        let middle = thread.is_ok().then_some(middle);
-        read_until(directory, middle, render, &mut deliver)?;
+        let mut parts = Some(parts);
+        let mut rest = None;
+        let mut in_middle = false;
+        let met = |entry: &RawDirEntry<'_>| {
+            if in_middle
+                && let Some(parts) = parts.take()
+                && let Ok(Ok(part)) = parts.recv()
+                && part.first.as_ref() == Some(&Identity::of(entry))
+            {
+                rest = Some((part, parts));
+            }
+            in_middle = entry.next_entry_cookie() >= middle;
+            rest.is_some()
+        };
+        read_until(directory, met, render, &mut deliver)?;
+        let Some((part, parts)) = rest else {
+            return match halves::lost_its_index(directory, middle) {
+                true => Err(Errno::EUCLEAN.into()),
+                false => Ok(()),
+            };
+        };
+        deliver(part.entries)?;
         for part in parts {
-            deliver(part?)?;
+            deliver(part?.entries)?;
         }
         Ok(())
     })
 }
 
-/// The same by one reader, to the first entry whose successor is at `end` or
-/// behind it.
+/// Reads to the end, or to an error, or until nobody takes the parts.
+fn read_second<P: Default>(
+    second: &OwnedFd,
+    render: impl Fn(&RawDirEntry<'_>, &mut P),
+    queue: &SyncSender<nix::Result<Part<P>>>,
+) {
+    let render = |entry: &RawDirEntry<'_>, part: &mut Part<P>| {
+        part.first.get_or_insert_with(|| Identity::of(entry));
+        render(entry, &mut part.entries);
+    };
+    let send = |part| queue.send(Ok(part)).map_err(|_| Errno::ECANCELED);
+    if let Err(errno) = read_until(second.as_fd(), |_| false, render, send) {
+        let _ = queue.send(Err(errno));
+    }
+}
+
+/// The same by one reader, up to the entry that is `met`, which is left out.
 fn read_until<P: Default, E: From<Errno>>(
     directory: BorrowedFd<'_>,
-    end: Option<u64>,
+    mut met: impl FnMut(&RawDirEntry<'_>) -> bool,
     render: impl Fn(&RawDirEntry<'_>, &mut P),
     mut deliver: impl FnMut(P) -> Result<(), E>,
 ) -> Result<(), E> {
@@ -74,21 +150,16 @@ fn read_until<P: Default, E: From<Errno>>(
     let mut entries = RawDir::new(directory, buffer.spare_capacity_mut());
     let mut part = P::default();
     loop {
-        let at_end = match entries.next() {
-            Some(Ok(entry)) => {
-                render(&entry, &mut part);
-                end.is_some_and(|end| entry.next_entry_cookie() >= end)
-            }
+        match entries.next() {
+            Some(Ok(entry)) if met(&entry) => return deliver(part),
+            Some(Ok(entry)) => render(&entry, &mut part),
             Some(Err(rustix::io::Errno::INTR)) => continue,
             // A directory that was removed while it is open has no entries.
             None | Some(Err(rustix::io::Errno::NOENT)) => return Ok(()),
             Some(Err(error)) => return Err(Errno::from_raw(error.raw_os_error()).into()),
-        };
-        if at_end || entries.is_buffer_empty() {
-            deliver(std::mem::take(&mut part))?;
         }
-        if at_end {
-            return Ok(());
+        if entries.is_buffer_empty() {
+            deliver(std::mem::take(&mut part))?;
         }
     }
 }
@@ -102,8 +173,9 @@ pub(crate) fn is_dots(entry: &RawDirEntry<'_>) -> bool {
 mod tests {
     use std::collections::HashSet;
     use std::fs::{self, File};
-    use std::os::fd::OwnedFd;
     use std::path::Path;
+
+    use rustix::fs::{SeekFrom, seek};
 
     use super::*;
 
@@ -128,10 +200,15 @@ mod tests {
 
     fn names_by_one(directory: &OwnedFd) -> Names {
         let mut names = Vec::new();
-        let result = read_until(directory.as_fd(), None, render, |part: Names| {
-            names.extend(part);
-            Ok::<(), Errno>(())
-        });
+        let result = read_until(
+            directory.as_fd(),
+            |_| false,
+            render,
+            |part: Names| {
+                names.extend(part);
+                Ok::<(), Errno>(())
+            },
+        );
         assert_eq!(result, Ok(()));
         names
     }
@@ -163,6 +240,59 @@ mod tests {
         let found = names(&directory).unwrap();
         assert_eq!(found.len(), 3002);
         assert_eq!(found, names_by_one(&open(top.path())));
+    }
+
+    /// A name, the position behind it, and whether a thread of its own read it.
+    type Found = (Vec<u8>, u64, bool);
+
+    /// What two readers find of whom the second one begins where it is told to, and the first one
+    /// expects it at `middle`.
+    fn found_by_two(top: &Path, begin: u64, middle: u64) -> Vec<Found> {
+        let main = thread::current().id();
+        let render = |entry: &RawDirEntry<'_>, part: &mut Vec<Found>| {
+            let name = entry.file_name().to_bytes().to_vec();
+            let apart = thread::current().id() != main;
+            part.push((name, entry.next_entry_cookie(), apart));
+        };
+        let second = open(top);
+        seek(&second, SeekFrom::Start(begin)).unwrap();
+        let mut found = Vec::new();
+        let result = read_by_two(open(top).as_fd(), &second, middle, render, |part| {
+            found.extend(part);
+            Ok::<(), Errno>(())
+        });
+        assert_eq!(result, Ok(()));
+        found
+    }
+
+    #[test]
+    fn a_second_reader_is_believed_only_where_it_is_met() {
+        let top = tempfile::tempdir_in("/var/tmp").unwrap();
+        fill(top.path(), 400);
+        // No entry is at such a position.
+        let alone = found_by_two(top.path(), 0, i64::MAX.unsigned_abs());
+        assert!(alone.len() == 402 && alone.iter().all(|(_, _, apart)| !apart));
+        let same_names = |found: &[Found]| {
+            let names = |found: &[Found]| found.iter().map(|one| one.0.clone()).collect();
+            let (found, alone): (Names, Names) = (names(found), names(&alone));
+            found == alone
+        };
+        let positions: Vec<u64> = alone.iter().map(|one| one.1).collect();
+        let at = |index: usize| positions[index];
+        for (begin, middle) in [(0, at(200)), (at(201), at(200)), (at(401), at(200)), (0, 0)] {
+            let found = found_by_two(top.path(), begin, middle);
+            assert!(same_names(&found), "from {begin:#x}, {middle:#x}");
+            assert!(found.iter().all(|(_, _, apart)| !apart));
+        }
+        // Not so on a filesystem that counts down, or gives no positions at all.
+        if positions.is_sorted_by(|one, next| one < next) {
+            for index in [0, 1, 200, 400] {
+                let found = found_by_two(top.path(), at(index), at(index));
+                assert!(same_names(&found), "from entry {index}");
+                let apart = found.iter().position(|(_, _, apart)| *apart);
+                assert_eq!(apart, Some(index + 1));
+            }
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@ mod access;
 mod archives;
 mod attributes;
 mod bounds;
+mod directories;
 mod failures;
 mod relabel;
 mod rsync;

@@ -40,6 +40,20 @@ pub(super) fn second_reader(directory: BorrowedFd<'_>) -> Option<(OwnedFd, u64)>
     Some((second, middle))
 }
 
+/// Whether what looked like the end of a directory, to a reader that did not meet the middle, may
+/// have been none.
+///
+/// Where ext4 has no checksums, damage in an index that either reader meets makes the kernel forget
+/// the index; the other one is then nowhere. Who opens the directory next is given all of it.
+pub(super) fn lost_its_index(directory: BorrowedFd<'_>, middle: u64) -> bool {
+    let (Ok(position), Ok(stat)) = (seek(directory, SeekFrom::Current(0)), fstat(directory)) else {
+        return false;
+    };
+    // If it was forgotten before the first entry, all have come, by their offsets.
+    let by_index = i64::try_from(position).is_ok_and(|position| position > stat.st_size);
+    by_index && seek(directory, SeekFrom::Start(middle)).is_err()
+}
+
 fn middle(filesystem: FsType, size: u64) -> Option<u64> {
     match filesystem {
         EXT4_SUPER_MAGIC => Some(EXT4_MIDDLE),
