@@ -103,7 +103,7 @@ fn attributes_of_many_files_in_one_call() {
         (b"", b"0\0"),
     ];
     assert_eq!(found, expected);
-    assert!(direct.setxattr("user.c", "abc", 4, "/x").is_err());
+    assert!(direct.setxattr("user.c", "abc", 5, "/x").is_err());
     assert!(direct.setxattr("user.c", "abc", -1, "/x").is_err());
     assert!(direct.setcon("nonsense").is_err());
 }
