@@ -5,24 +5,20 @@ use std::io::Write;
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat, posix_fallocate};
-use nix::sys::stat::{Mode, SFlag, UtimensatFlags, mknodat, utimensat};
+use nix::sys::stat::{SFlag, UtimensatFlags, mknodat, utimensat};
 use nix::sys::time::TimeSpec;
 use nix::sys::uio::{pread, pwrite};
 use nix::unistd::ftruncate;
 use protocol::api::ContentsActions;
+use protocol::wire::MESSAGE_MAX;
 use protocol::{Context, Device, Error, GuestPath, Progress, Result};
 
+use super::NEW_FILE;
 use crate::guest::file_type;
 use crate::{Daemon, udev};
 
-/// The mode of a new file, before the umask.
-const NEW_FILE: Mode = Mode::from_bits_truncate(0o666);
-
 /// How much to write at a time.
 const BLOCK: usize = 256 * 1024;
-
-/// No reply can hold more than a message of this size.
-const MESSAGE: i32 = 4 * 1024 * 1024;
 
 impl ContentsActions for Daemon {
     fn touch(&mut self, path: GuestPath) -> Result<()> {
@@ -205,7 +201,8 @@ fn read_size(count: i32, offset: i64, subject: &impl std::fmt::Display) -> Resul
     let size = usize::try_from(count)
         .map_err(|_| Error::with_errno(Errno::EINVAL, "count is negative"))?;
     require_offset(offset)?;
-    if count >= MESSAGE {
+    // The reply has more in it than what was read.
+    if size >= MESSAGE_MAX {
         return Err(Error::with_errno(
             Errno::EINVAL,
             format!("{subject}: count is too large for the protocol, use smaller reads"),

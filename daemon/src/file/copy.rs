@@ -7,13 +7,12 @@ mod rsync;
 mod targets;
 mod tree;
 
-use std::fmt;
 use std::fs::File;
 use std::io::{Seek, SeekFrom};
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, renameat};
-use nix::sys::stat::{Mode, SFlag, fstat};
+use nix::sys::stat::{SFlag, fstat};
 use nix::unistd::{UnlinkatFlags, ftruncate, unlinkat};
 use protocol::api::{
     CopyActions, CopyDeviceToDeviceOptions, CopyDeviceToFileOptions, CopyFileToDeviceOptions,
@@ -21,7 +20,7 @@ use protocol::api::{
 };
 use protocol::{Context, Device, DeviceOrPath, Error, GuestPath, Progress, Result};
 
-use super::write_out;
+use super::{NEW_FILE, seek, write_out};
 use crate::Daemon;
 use crate::guest::file_type;
 use data::Range;
@@ -209,8 +208,7 @@ impl Daemon {
             DeviceOrPath::Device(device) => return self.devices.open(device, OFlag::O_WRONLY),
             DeviceOrPath::Path(path) => path,
         };
-        let mode = Mode::from_bits_truncate(0o666);
-        let mut to = self.guest.create(path, OFlag::O_WRONLY, mode)?;
+        let mut to = self.guest.create(path, OFlag::O_WRONLY, NEW_FILE)?;
         if existing != Existing::PartAppended && is_same(from, &to).context(path)? {
             let message = format!("{path}: the file would be copied onto itself");
             return Err(Error::with_errno(Errno::EINVAL, message));
@@ -282,15 +280,6 @@ impl Daemon {
             );
         }
     }
-}
-
-fn seek(file: &mut File, offset: u64, subject: &impl fmt::Display) -> Result<()> {
-    if offset > 0 {
-        file.seek(SeekFrom::Start(offset))
-            .context(subject)
-            .context("lseek")?;
-    }
-    Ok(())
 }
 
 fn is_same(a: &File, b: &File) -> nix::Result<bool> {

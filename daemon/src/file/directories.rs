@@ -15,7 +15,7 @@ use protocol::{Context, EncodedList, Error, FileOut, GuestPath, List, Result, Se
 use rustix::fs::{FileType, RawDirEntry};
 
 use super::fresh::{self, RANDOM};
-use super::unslashed;
+use super::{last_component, mode_bits, unslashed};
 use crate::Daemon;
 use crate::command::Command;
 use crate::entries::{self, is_dots};
@@ -51,23 +51,23 @@ impl DirectoriesActions for Daemon {
         let place = self.guest.parent(&path)?;
         let result = unlinkat(&place.dir, place.name.as_os_str(), UnlinkatFlags::RemoveDir);
         // What the path names by its dots is never empty, or in use.
-        let result = match (result, last_component(&path)) {
-            (Err(Errno::EINVAL), b"") => Err(Errno::EBUSY),
-            (Err(Errno::EINVAL), b"..") => Err(Errno::ENOTEMPTY),
+        let result = match (result, last_component(path.as_bytes())) {
+            (Err(Errno::EINVAL), None) => Err(Errno::EBUSY),
+            (Err(Errno::EINVAL), Some(b"..")) => Err(Errno::ENOTEMPTY),
             (result, _) => result,
         };
         result.context(&path)
     }
 
     fn rm_rf(&mut self, path: GuestPath) -> Result<()> {
-        match last_component(&path) {
-            b"" => {
+        match last_component(path.as_bytes()) {
+            None => {
                 return Err(Error::with_errno(
                     Errno::EBUSY,
                     "cannot remove root directory",
                 ));
             }
-            b"." | b".." => {
+            Some(b"." | b"..") => {
                 return match self.guest.handle(&path) {
                     Err(error) if is_missing(&error) => Ok(()),
                     _ => Err(Error::with_errno(
@@ -76,7 +76,7 @@ impl DirectoriesActions for Daemon {
                     )),
                 };
             }
-            _ => {}
+            Some(_) => {}
         }
         match self.guest.parent(&path) {
             Ok(place) => remove_tree(place, &path),
@@ -108,8 +108,7 @@ impl DirectoriesActions for Daemon {
     }
 
     fn mkdir_mode(&mut self, path: GuestPath, mode: i32) -> Result<()> {
-        let mode = u32::try_from(mode)
-            .map_err(|_| Error::with_errno(Errno::EINVAL, format!("{path}: mode is negative")))?;
+        let mode = mode_bits(mode, &path)?;
         make_directory(&self.guest, &path, Mode::from_bits_truncate(mode))
     }
 
@@ -164,14 +163,6 @@ fn is_missing(error: &Error) -> bool {
         error.errno(),
         Some(Errno::ENOENT | Errno::ENOTDIR | Errno::EILSEQ)
     )
-}
-
-/// The last component of a path as it is written; empty for the root.
-fn last_component(path: &GuestPath) -> &[u8] {
-    path.as_bytes()
-        .rsplit(|&byte| byte == b'/')
-        .find(|component| !component.is_empty())
-        .unwrap_or_default()
 }
 
 fn make_directory(guest: &Guest, path: &GuestPath, mode: Mode) -> Result<()> {

@@ -11,7 +11,7 @@ use nix::unistd::{linkat, symlinkat};
 use protocol::api::LinksActions;
 use protocol::{Context, Error, Filename, GuestPath, Result};
 
-use super::{fresh, unslashed};
+use super::{fresh, last_component, mode_bits, unslashed};
 use crate::Daemon;
 use crate::guest::{Guest, Place, file_type};
 use crate::room::Strings;
@@ -21,8 +21,7 @@ const PERMISSIONS: i32 = 0o7777;
 
 impl LinksActions for Daemon {
     fn mknod(&mut self, mode: i32, devmajor: i32, devminor: i32, path: GuestPath) -> Result<()> {
-        let mode = u32::try_from(mode)
-            .map_err(|_| Error::with_errno(Errno::EINVAL, format!("{path}: mode is negative")))?;
+        let mode = mode_bits(mode, &path)?;
         let kind = SFlag::from_bits_truncate(mode & SFlag::S_IFMT.bits());
         make_node(&self.guest, &path, kind, mode, devmajor, devminor)
     }
@@ -196,10 +195,7 @@ fn symbolic_link_place(guest: &Guest, target: &[u8], linkname: &GuestPath) -> Re
         return new_entry(guest, linkname);
     }
     let dir = guest.open(linkname, OFlag::O_PATH | OFlag::O_DIRECTORY)?;
-    let name = target
-        .rsplit(|&byte| byte == b'/')
-        .find(|component| !component.is_empty())
-        .unwrap_or(b".");
+    let name = last_component(target).unwrap_or(b".");
     Ok(Place {
         dir: dir.into(),
         name: OsString::from_vec(name.to_vec()),

@@ -13,8 +13,9 @@ use protocol::api::{
     CopyAttributesOptions, IsBlockdevOptions, IsChardevOptions, IsDirOptions, IsFifoOptions,
     IsFileOptions, IsSocketOptions, Statns, StatusActions,
 };
-use protocol::{Context, EncodedList, Error, Filename, GuestPath, List, Progress, Result};
+use protocol::{Context, EncodedList, Filename, GuestPath, List, Progress, Result};
 
+use super::mode_bits;
 use crate::guest::{Guest, descriptor_path, file_type};
 use crate::walk::{HardLinks, Walk};
 use crate::{Daemon, xattr};
@@ -50,8 +51,7 @@ const PERMISSIONS: u32 = 0o7777;
 
 impl StatusActions for Daemon {
     fn chmod(&mut self, mode: i32, path: GuestPath) -> Result<()> {
-        let mode = u32::try_from(mode)
-            .map_err(|_| Error::with_errno(Errno::EINVAL, format!("{path}: mode is negative")))?;
+        let mode = mode_bits(mode, &path)?;
         let handle = self.guest.handle(&path)?;
         set_mode(&handle, mode).with_context(|| format!("{path}: 0{mode:o}"))
     }

@@ -7,11 +7,10 @@ use std::io::{Seek, SeekFrom};
 
 use nix::errno::Errno;
 use nix::fcntl::OFlag;
-use nix::sys::stat::Mode;
 use protocol::api::{DebugActions, TransferActions};
 use protocol::{Context, DeviceOrPath, Error, FileIn, FileOut, GuestPath, Progress, Result, Sent};
 
-use super::write_out;
+use super::{NEW_FILE, seek, write_out};
 use crate::Daemon;
 use base64_text::{Decoder, Encoder};
 
@@ -56,7 +55,7 @@ impl TransferActions for Daemon {
     fn base64_in(&mut self, base64file: &mut FileIn<'_>, filename: GuestPath) -> Result<()> {
         let file = self
             .guest
-            .create(&filename, OFlag::O_WRONLY | OFlag::O_TRUNC, created())?;
+            .create(&filename, OFlag::O_WRONLY | OFlag::O_TRUNC, NEW_FILE)?;
         let mut decoder = Decoder::new(file);
         while let Some(block) = base64file.next_block()? {
             decoder.feed(block).context(&filename)?;
@@ -129,7 +128,7 @@ impl Daemon {
         let flags = flags | OFlag::O_WRONLY;
         match to {
             DeviceOrPath::Device(device) => self.devices.open(device, flags),
-            DeviceOrPath::Path(path) => self.guest.create(path, flags, created()),
+            DeviceOrPath::Path(path) => self.guest.create(path, flags, NEW_FILE),
         }
     }
 
@@ -162,20 +161,6 @@ fn read_block(file: &File, block: &mut [u8]) -> nix::Result<usize> {
             result => return result,
         }
     }
-}
-
-/// The permission bits of files that are made, before the umask.
-fn created() -> Mode {
-    Mode::from_bits_truncate(0o666)
-}
-
-fn seek(file: &mut File, offset: u64, subject: &DeviceOrPath) -> Result<()> {
-    if offset > 0 {
-        file.seek(SeekFrom::Start(offset))
-            .context(subject)
-            .context("lseek")?;
-    }
-    Ok(())
 }
 
 fn not_negative(number: i64, what: &str, subject: &DeviceOrPath) -> Result<u64> {

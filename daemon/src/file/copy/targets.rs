@@ -7,6 +7,7 @@ use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::{FileStat, Mode, SFlag, fstat};
 use protocol::{Context, Error, GuestPath, Result};
 
+use crate::file::last_component;
 use crate::guest::{Guest, Place, file_type};
 
 /// Refuses to copy a file to itself, and a directory into itself; gives back the
@@ -105,10 +106,6 @@ fn same(src: &GuestPath, target: &GuestPath) -> Error {
 
 /// The name of a copy in a directory; `None` if the path names the directory
 /// itself, as `/a/.` does.
-pub(super) fn last_component(path: &GuestPath) -> Option<&[u8]> {
-    let name = path
-        .as_bytes()
-        .rsplit(|&byte| byte == b'/')
-        .find(|part| !part.is_empty())?;
-    (!matches!(name, b"." | b"..")).then_some(name)
+pub(super) fn name_of_copy(path: &GuestPath) -> Option<&[u8]> {
+    last_component(path.as_bytes()).filter(|name| !matches!(*name, b"." | b".."))
 }

@@ -17,7 +17,7 @@ use protocol::{Context, Error, GuestPath, Result};
 
 use super::data;
 use super::metadata::Metadata;
-use super::targets::{identity, last_component, refuse_itself, require_no_slash};
+use super::targets::{identity, name_of_copy, refuse_itself, require_no_slash};
 use crate::guest::{Guest, file_type, reopen};
 use crate::memory::Kept;
 use crate::relative::{is_inside, split};
@@ -52,7 +52,7 @@ pub(super) fn copy(guest: &Guest, src: &GuestPath, dest: &GuestPath, how: How) -
         return Err(not_regular()).context(src);
     }
     let target = match guest.stat(dest) {
-        Ok(there) if file_type(&there) == SFlag::S_IFDIR => match last_component(src) {
+        Ok(there) if file_type(&there) == SFlag::S_IFDIR => match name_of_copy(src) {
             Some(name) => dest.join(name),
             None => dest.clone(),
         },
