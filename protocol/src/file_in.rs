@@ -163,16 +163,22 @@ fn gave_up() -> Error {
 /// library gives up.
 pub(crate) fn drain(input: &mut Input) -> Result<(), Fatal> {
     while input.stream == Stream::Incoming {
-        match input.chunk()? {
-            Chunk::Data { whole, .. } => input.consume(whole),
-            Chunk::End(whole) => {
-                input.consume(whole);
-                input.stream = Stream::Received;
-            }
-            Chunk::Cancelled(whole) => {
-                input.consume(whole);
-                input.stream = Stream::LibraryGaveUp;
-            }
+        skip_chunk(input)?;
+    }
+    Ok(())
+}
+
+/// Takes the next chunk of a file off the channel.
+pub(crate) fn skip_chunk(input: &mut Input) -> Result<(), Fatal> {
+    match input.chunk()? {
+        Chunk::Data { whole, .. } => input.consume(whole),
+        Chunk::End(whole) => {
+            input.consume(whole);
+            input.stream = Stream::Received;
+        }
+        Chunk::Cancelled(whole) => {
+            input.consume(whole);
+            input.stream = Stream::LibraryGaveUp;
         }
     }
     Ok(())

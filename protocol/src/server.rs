@@ -9,7 +9,7 @@ use crate::api;
 use crate::channel::{self, Fatal, Input, Output, Stream};
 use crate::error::Error;
 use crate::feature::ActionInfo;
-use crate::file_in::drain;
+use crate::file_in::{drain, skip_chunk};
 use crate::file_out::cancelled_chunk;
 use crate::host::{Call, Host, Reply};
 use crate::progress::Pace;
@@ -192,8 +192,14 @@ fn begin(
 fn fail(input: &mut Input, output: &Output, header: &Header, error: &Error) -> Result<(), Fatal> {
     match input.stream {
         Stream::Incoming => {
-            output.send(&CANCEL_FLAG.to_be_bytes())?;
-            drain(input)?;
+            // The library looks for our flag before it sends a chunk, and when that chunk is to say
+            // that it gives up, because it cannot read its file, it takes the flag and sends
+            // nothing: both sides would wait for ever. So its next chunk comes first.
+            skip_chunk(input)?;
+            if input.stream == Stream::Incoming {
+                output.send(&CANCEL_FLAG.to_be_bytes())?;
+                drain(input)?;
+            }
             send_error(output, header, error)
         }
         Stream::Outgoing => {
