@@ -20,7 +20,8 @@ pub(crate) const COMMAND_LIMIT: Duration = Duration::from_secs(180);
 
 /// A running guestfish server. It ends, and qemu with it, when this is dropped.
 pub(crate) struct Session {
-    server: Pid,
+    /// Until it has ended.
+    server: Option<Pid>,
     errors: File,
     errors_read: u64,
     /// Every command so far, with what came of it.
@@ -63,12 +64,11 @@ impl Session {
         }
         // The server says there why a command failed.
         let errors = tempfile::tempfile()?;
-        let mut child = command
+        command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(errors.try_clone()?)
-            .spawn()
-            .context("cannot start guestfish")?;
+            .stderr(errors.try_clone()?);
+        let mut child = process::spawn_interruptible(&mut command)?;
         let mut printed = String::new();
         if let Some(mut stdout) = child.stdout.take() {
             stdout.read_to_string(&mut printed)?;
@@ -81,7 +81,7 @@ impl Session {
             .and_then(|number| number.trim().parse().ok());
         match server {
             Some(number) => Ok(Session {
-                server: Pid::from_raw(number),
+                server: Some(Pid::from_raw(number)),
                 errors,
                 errors_read: 0,
                 transcript: Vec::new(),
@@ -105,10 +105,11 @@ impl Session {
     }
 
     fn within(&mut self, limit: Duration, words: &[&str]) -> Result<String> {
+        let server = self.server.context("guestfish has ended")?;
         let start = Instant::now();
         let finished = process::output(
             Command::new("guestfish")
-                .arg(format!("--remote={}", self.server))
+                .arg(format!("--remote={server}"))
                 .arg("--")
                 .args(words),
             limit,
@@ -147,14 +148,74 @@ impl Session {
 
     /// Ends the virtual machine properly, with everything written.
     pub(crate) fn exit(mut self) -> Result<Vec<Entry>> {
-        self.call(&["exit"])?;
+        self.end()?;
         Ok(std::mem::take(&mut self.transcript))
+    }
+
+    fn end(&mut self) -> Result<()> {
+        self.call(&["exit"])?;
+        self.server = None;
+        Ok(())
+    }
+
+    /// The server ends at once, and its virtual machine when that is noticed. Files are left.
+    fn terminate(&mut self) {
+        if let Some(server) = self.server.take() {
+            let _ = kill(server, Signal::SIGTERM);
+        }
     }
 }
 
 impl Drop for Session {
     fn drop(&mut self) {
-        // After `exit` there is nobody left to signal.
-        let _ = kill(self.server, Signal::SIGTERM);
+        if self.server.is_some() && self.end().is_err() {
+            self.terminate();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Without a virtual machine.
+    fn session() -> (Session, Pid) {
+        // As it is where guestfish is started.
+        process::interruptions().thread_block().unwrap();
+        let cache = tempfile::tempdir().unwrap();
+        let session = Session::start(cache.path(), cache.path(), &[], true).unwrap();
+        let server = session.server.unwrap();
+        assert!(runs(server));
+        (session, server)
+    }
+
+    fn runs(process: Pid) -> bool {
+        // Nothing is there for one that nobody has waited for yet.
+        std::fs::read(format!("/proc/{process}/cmdline")).is_ok_and(|words| !words.is_empty())
+    }
+
+    fn ends(process: Pid) -> bool {
+        let end = Instant::now() + COMMAND_LIMIT;
+        while runs(process) && Instant::now() < end {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        !runs(process)
+    }
+
+    #[test]
+    fn a_session_ends_with_what_has_it() {
+        let (session, server) = session();
+        drop(session);
+        assert!(ends(server));
+    }
+
+    #[test]
+    fn a_session_that_cannot_be_asked_ends_too() {
+        let (mut session, server) = session();
+        session.terminate();
+        assert!(ends(server));
+        let socket = format!("/tmp/.guestfish-{}/socket-{server}", nix::unistd::geteuid());
+        std::fs::remove_file(socket).unwrap();
+        session.call(&["version"]).unwrap_err();
     }
 }

@@ -47,11 +47,7 @@ impl Running {
     fn spawn(&self, command: &mut Command) -> Result<Child> {
         let mut state = self.state();
         ensure!(!state.interrupted, "interrupted");
-        // Programs inherit what is blocked. An interruption in this moment ends us alone.
-        let blocked = SigSet::empty().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
-        let child = command.process_group(0).spawn();
-        blocked.thread_set_mask()?;
-        let child = child.with_context(|| format!("cannot start {}", name(command)))?;
+        let child = spawn_interruptible(command.process_group(0))?;
         state.groups.extend(i32::try_from(child.id()));
         Ok(child)
     }
@@ -98,7 +94,7 @@ pub(crate) fn end_when_interrupted() {
     });
 }
 
-fn interruptions() -> SigSet {
+pub(crate) fn interruptions() -> SigSet {
     [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP]
         .into_iter()
         .collect()
@@ -107,6 +103,15 @@ fn interruptions() -> SigSet {
 /// Whether we have been asked to end.
 pub(crate) fn interrupted() -> bool {
     RUNNING.state().interrupted
+}
+
+/// Starts a program that can be interrupted, though we block that for ourselves: programs inherit
+/// what is blocked. An interruption in this moment ends us alone.
+pub(crate) fn spawn_interruptible(command: &mut Command) -> Result<Child> {
+    let blocked = SigSet::empty().thread_swap_mask(SigmaskHow::SIG_SETMASK)?;
+    let child = command.spawn();
+    blocked.thread_set_mask()?;
+    child.with_context(|| format!("cannot start {}", name(command)))
 }
 
 /// Starts a program in a process group of its own; it is to be ended with [`stop`].
