@@ -133,6 +133,12 @@ impl DirectoriesActions for Daemon {
     }
 
     fn mktemp(&mut self, tmpl: GuestPath, options: MktempOptions<'_>) -> Result<Vec<u8>> {
+        if options.suffix.is_some() && !tmpl.as_bytes().ends_with(b"X") {
+            return Err(Error::with_errno(
+                Errno::EINVAL,
+                format!("template {tmpl} must end in XXXXXX"),
+            ));
+        }
         let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
         let mode = Mode::S_IRUSR | Mode::S_IWUSR;
         let suffix = options.suffix.unwrap_or_default();
